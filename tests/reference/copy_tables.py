@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Copies what the Rust tests need of the reference numbers into tests/data.
+
+    copy_tables.py REFERENCE
+
+REFERENCE is a folder with `weightwatcher/` and `quant/` as the reference runs left them (its
+README.md says with which versions). The numbers are copied unchanged; only their containers change
+into ones that the tests can read without Python: CSV, strict JSON (a number that is not finite
+becomes the string "nan", "inf" or "-inf") and safetensors.
+"""
+
+import argparse
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+import checkpoint
+
+DATA = Path(__file__).parent.parent / "data"
+
+# What the naive quantization is tested on; the other inputs of the reference add size, not cases.
+SEED_INPUTS = ("edge_28x512", "gauss_16x896", "gauss_64x512", "minilm_attn_384x384", "student_t3_96x768")
+
+
+def copy_weightwatcher(reference: Path, data: Path) -> None:
+    for folder, pattern in (
+        ("minilm-l6-v2-f16", "*.details.csv"),
+        ("minilm-l6-v2-f32", "variant.default.details.csv"),
+        ("smollm2-135m-f16", "*.details.csv"),
+    ):
+        (data / folder).mkdir(parents=True, exist_ok=True)
+        for source in sorted((reference / folder).glob(pattern)):
+            shutil.copyfile(source, data / folder / source.name)
+    summary = json.loads((reference / "minilm-l6-v2-f16" / "quant_summary.json").read_text())
+    write_json(data / "minilm-l6-v2-f16" / "quant_summary.json", without_timings(summary))
+    for source in sorted((reference / "eigenvalues").glob("*.evals.npz")):
+        name = source.name.removesuffix(".evals.npz") + ".safetensors"
+        copy_arrays(source, data / "eigenvalues" / name)
+
+
+def without_timings(summary: dict) -> dict:
+    """Less the measurements of the machine that made the tables: they mean nothing here."""
+    dropped = ("wall_s", "svd_s", "fit_s", "n_svd", "n_fit", "peak_rss_mb")
+    return {
+        key: without_timings(value) if isinstance(value, dict) else value
+        for key, value in summary.items()
+        if key not in dropped
+    }
+
+
+def copy_synthetic(reference: Path, data: Path) -> None:
+    cases = json.loads((reference / "results.json").read_text())["cases"]
+    inputs = {f"{name}.weight": np.load(reference / f"{name}.npy") for name in cases}
+    checkpoint.write(data / "inputs.safetensors", inputs, {"format": "np"})
+    rows = []
+    with open(data / "outcomes.csv", "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["name", "shape", "rows", "exception", "messages"])
+        for name, case in cases.items():
+            outcome = case["default"]
+            details = outcome.get("details", [])
+            rows += details
+            table.writerow([
+                name,
+                "x".join(map(str, case["shape"])),
+                len(details),
+                outcome.get("exception", ""),
+                "; ".join(filter(None, outcome["log"] + [outcome["stdout"].strip()])),
+            ])
+    with open(data / "default.details.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        for row in rows:
+            table.writerow({column: as_cell(value) for column, value in row.items()})
+
+
+def as_cell(value: object) -> object:
+    """As in the other tables: 17 digits, nothing for None."""
+    if isinstance(value, float):
+        return f"{value:.17g}"
+    return "" if value is None else value
+
+
+def copy_seed_quantization(reference: Path, data: Path) -> None:
+    inputs = checkpoint.read(reference / "inputs" / "inputs.safetensors", SEED_INPUTS)
+    checkpoint.write(data / "inputs.safetensors", inputs, {"format": "np"})
+    copy_arrays(reference / "deq" / "seed.npz", data / "dequantized_rows.safetensors", SEED_INPUTS)
+    copy_arrays(reference / "codes" / "seed.npz", data / "scales.safetensors", SEED_INPUTS)
+    shutil.copyfile(reference / "inputs" / "edge_rows.json", data / "edge_rows.json")
+    numbers = json.loads((reference / "meta" / "seed.json").read_text())
+    for scheme in numbers["schemes"].values():
+        scheme["inputs"] = {
+            name: {key: value for key, value in case.items() if key != "crc32_rows"}
+            for name, case in scheme["inputs"].items()
+            if name in SEED_INPUTS
+        }
+    write_json(data / "numbers.json", numbers)
+
+
+def copy_arrays(source: Path, target: Path, wanted: tuple[str, ...] = ()) -> None:
+    """From npz to safetensors, of the arrays about the inputs `wanted` only (all when empty)."""
+    arrays = {}
+    with np.load(source) as archive:
+        for name in sorted(archive.files):
+            if not wanted or any(part in wanted for part in name.split("/")):
+                arrays[name] = archive[name]
+    checkpoint.write(target, arrays, {"format": "np"})
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(strict(value), indent=1, allow_nan=False) + "\n")
+
+
+def strict(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("reference", type=Path)
+    reference = parser.parse_args().reference
+    for folder in ("weightwatcher/synthetic", "weightwatcher/eigenvalues", "seed_quantization"):
+        (DATA / folder).mkdir(parents=True, exist_ok=True)
+    copy_weightwatcher(reference / "weightwatcher", DATA / "weightwatcher")
+    copy_synthetic(reference / "weightwatcher" / "synthetic", DATA / "weightwatcher" / "synthetic")
+    copy_seed_quantization(reference / "quant", DATA / "seed_quantization")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+// @ts-check
+/**
+ * The only state of the page. Widgets read it and are told by name what has changed.
+ * @import { Description, Options, Head, Row, ComparisonRow, Progress, Status, Engine, News } from "./types.js"
+ */
+import { Messenger, RemoteError } from "./messenger.js";
+import { chooseModel } from "./files.js";
+
+/** Errors that name a fault of the file or of a setting: the worker is as good as before. */
+const HARMLESS = new Set(["format", "limit", "unsupported", "options", "numeric", "read", "files"]);
+
+/**
+ * @typedef {object} Model
+ * @property {File[]} files
+ * @property {Description} description
+ * @property {number} ignored files that were given but are no part of the model
+ *
+ * @typedef {object} Run what the results below the model show
+ * @property {Head} head
+ * @property {Row[]} rows
+ * @property {ComparisonRow[]} comparison
+ * @property {Progress} progress
+ * @property {"running" | Status} status
+ * @property {number} began milliseconds, as performance.now() counts
+ *
+ * @typedef {"engine" | "phase" | "model" | "run" | "rows" | "comparison" | "progress" | "alert"} Change
+ */
+
+export class Controller {
+  /** @type {"starting" | "idle" | "opening" | "running" | "broken"} */
+  phase = "starting";
+  /** @type {Engine | null} */
+  engine = null;
+  /** @type {Model | null} */
+  model = null;
+  /** @type {Run | null} */
+  run = null;
+  /** One sentence, or "" when all is well. */
+  alert = "";
+
+  #wanted;
+  /** @type {Messenger | null} */
+  #messenger = null;
+  #started = Promise.resolve();
+  #renewals = 0;
+  #openings = 0;
+  /** @type {Map<Change, Set<(change: any) => void>>} */
+  #listeners = new Map();
+
+  /** @param {number} threads how many the page would like */
+  constructor(threads) {
+    this.#wanted = threads;
+  }
+
+  /**
+   * @param {Change} change
+   * @param {(what: any) => void} fn for "rows" the new rows, for the others nothing
+   */
+  on(change, fn) {
+    if (!this.#listeners.has(change)) this.#listeners.set(change, new Set());
+    this.#listeners.get(change)?.add(fn);
+  }
+
+  start() {
+    this.#started = this.#start();
+    return this.#started;
+  }
+
+  /** Starts a worker, without threads if it must. @returns {Promise<void>} */
+  async #start() {
+    this.#messenger = new Messenger(new URL("./worker.js", import.meta.url));
+    const mine = this.#messenger;
+    try {
+      this.engine = await mine.request("start", { threads: this.#wanted });
+      this.#tell("engine");
+      if (this.phase === "starting") this.#enter("idle");
+    } catch (error) {
+      if (mine !== this.#messenger) return;
+      mine.abort();
+      if (this.#wanted > 1) {
+        this.#wanted = 1;
+        return this.#start();
+      }
+      this.#enter("broken");
+      this.#say(`HeavyTail can't start in this browser: ${sentence(error)}`);
+    }
+  }
+
+  /**
+   * Reads the header of what was given and shows it. The latest call wins.
+   * @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give
+   * @param {() => Options} options asked for when the engine, which has the defaults, is up
+   * @returns {Promise<boolean>} whether there is a new model
+   */
+  async open(give, options) {
+    if (this.phase === "broken") return false;
+    if (this.phase === "running") {
+      this.#say("An analysis is running: cancel it before you open another model.");
+      return false;
+    }
+    const opening = ++this.#openings;
+    const stale = () => opening !== this.#openings;
+    this.#enter("opening");
+    this.#say("");
+    try {
+      const { files, ignored } = chooseModel(await give());
+      await this.#started;
+      const description = await this.#request("describe", { files, options: options() });
+      if (stale()) return false;
+      this.model = { files, description, ignored };
+      this.#tell("model");
+      return true;
+    } catch (error) {
+      if (!stale()) this.#fail(error, "This model can't be opened");
+      return false;
+    } finally {
+      if (!stale() && this.phase === "opening") this.#enter("idle");
+    }
+  }
+
+  /**
+   * Analyses the opened model; rows of an earlier run go away when the first news of this one comes.
+   * @param {Options} options
+   */
+  async analyze(options) {
+    if (!this.model || this.phase !== "idle") return;
+    this.#enter("running");
+    this.#say("");
+    /** @type {Run | null} */
+    let run = null;
+    try {
+      await this.#request("analyze", { files: this.model.files, options }, (/** @type {News} */ news) => {
+        if (news.head) run = this.#begin(news.head);
+        if (run) this.#receive(run, news);
+      });
+      this.#finish(run, "complete");
+    } catch (error) {
+      this.#finish(run, "cancelled");
+      this.#fail(error, "The analysis stopped, and the rows finished until then are kept");
+    }
+  }
+
+  /** Stops the running analysis now; finished rows stay. */
+  cancel() {
+    if (this.phase === "running") this.#renew();
+  }
+
+  /**
+   * @param {string} kind one of the files the engine can write
+   * @returns {Promise<string | null>}
+   */
+  async exportFile(kind) {
+    if (!this.run || this.run.status === "running") return null;
+    const { head, rows, status } = this.run;
+    try {
+      return await this.#request("export", { head, rows, status, kind });
+    } catch (error) {
+      this.#fail(error, `${kind} can't be written`);
+      return null;
+    }
+  }
+
+  dismiss() {
+    this.#say("");
+  }
+
+  /** @param {Head} head */
+  #begin(head) {
+    this.run = {
+      head,
+      rows: [],
+      comparison: [],
+      progress: { layers_done: 0, layers_total: head.layers.length, work_done: 0, work_total: 0 },
+      status: "running",
+      began: performance.now(),
+    };
+    this.#tell("run");
+    return this.run;
+  }
+
+  /** @param {Run} run @param {News} news */
+  #receive(run, { rows, progress, comparison }) {
+    if (rows?.length) {
+      run.rows.push(...rows);
+      this.#tell("rows", rows);
+    }
+    if (progress) {
+      run.progress = progress;
+      this.#tell("progress");
+    }
+    if (comparison) {
+      run.comparison = comparison;
+      this.#tell("comparison");
+    }
+  }
+
+  /** @param {Run | null} run @param {Status} status */
+  #finish(run, status) {
+    if (run) run.status = status;
+    this.#enter("idle");
+    if (run && status === "cancelled") void this.#compareAgain(run);
+  }
+
+  /** After a cancel the last comparison may lack the last rows. @param {Run} run */
+  async #compareAgain(run) {
+    if (run.rows.length === 0) return;
+    try {
+      const comparison = await this.#request("compare", { head: run.head, rows: run.rows });
+      if (run !== this.run) return;
+      run.comparison = comparison;
+      this.#tell("comparison");
+    } catch {
+      // the rows are there, and the next request will say what is wrong
+    }
+  }
+
+  /** A fresh worker in place of the old one. */
+  #renew() {
+    this.#renewals += 1;
+    this.#messenger?.abort();
+    void this.start();
+  }
+
+  /**
+   * @param {string} kind
+   * @param {object} payload
+   * @param {(news: any) => void} [onnews]
+   */
+  async #request(kind, payload, onnews) {
+    const renewals = this.#renewals;
+    await this.#started;
+    if (renewals !== this.#renewals || !this.#messenger || this.phase === "broken") throw new RemoteError({ name: "cancelled", message: "cancelled" });
+    return this.#messenger.request(kind, payload, onnews);
+  }
+
+  /** @param {unknown} error @param {string} what */
+  #fail(error, what) {
+    const name = error instanceof Error ? error.name : "";
+    if (name === "cancelled") return;
+    if (HARMLESS.has(name)) return this.#say(sentence(error));
+    this.#say(`${what}: ${sentence(error)}`);
+    this.#renew();
+  }
+
+  /** @param {Controller["phase"]} phase */
+  #enter(phase) {
+    this.phase = phase;
+    this.#tell("phase");
+  }
+
+  /** @param {string} sentence */
+  #say(sentence) {
+    if (sentence === this.alert) return;
+    this.alert = sentence;
+    this.#tell("alert");
+  }
+
+  /** @param {Change} change @param {any} [what] */
+  #tell(change, what) {
+    for (const fn of this.#listeners.get(change) ?? []) fn(what);
+  }
+}
+
+/** @param {unknown} error */
+function sentence(error) {
+  const text = error instanceof Error ? error.message : String(error);
+  const told = error instanceof RemoteError && error.name === "worker" ? `the worker failed (${text.replace(/^Uncaught /, "")})` : text;
+  return /[.!?…]$/.test(told) ? told : `${told}.`;
+}

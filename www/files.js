@@ -1,0 +1,98 @@
+// @ts-check
+/** From what was dropped or picked to the files of one model. */
+
+const MODEL = /\.safetensors$/i;
+const INDEX = /\.safetensors\.index\.json$/i;
+/** A folder with more entries than this is hardly a model: stop walking. */
+const MAX_ENTRIES = 20_000;
+
+/** A file and the folder it came from ("" when it was given by itself). @typedef {{file: File, folder: string}} Found */
+
+/** What the user gave can't be a model; the message says why. */
+export class FilesError extends Error {
+  name = "files";
+}
+
+/**
+ * The files of a drop, folders walked. Must be called in the event handler itself: the browser empties the list after it.
+ * @param {DataTransfer} transfer
+ * @returns {Promise<Found[]>}
+ */
+export async function filesOfDrop(transfer) {
+  const given = Array.from(transfer.items ?? [])
+    .filter((item) => item.kind === "file")
+    .map((item) => ({ entry: item.webkitGetAsEntry?.() ?? null, file: item.getAsFile() }));
+  /** @type {Found[]} */
+  const found = [];
+  for (const { entry, file } of given) {
+    if (entry) await walk(entry, "", found);
+    else if (file) found.push({ file, folder: "" });
+  }
+  return found;
+}
+
+/**
+ * The files of an `<input type=file>`, of the folder kind or not.
+ * @param {FileList} list
+ * @returns {Found[]}
+ */
+export function filesOfInput(list) {
+  return Array.from(list, (file) => ({ file, folder: file.webkitRelativePath.split("/").slice(0, -1).join("/") }));
+}
+
+/**
+ * Picks the model: every .safetensors file and index of one folder, in the order of their names.
+ * A single file of any other name is passed on, so that the parser can say what is wrong with it.
+ * @param {Found[]} found
+ * @returns {{files: File[], ignored: number}}
+ */
+export function chooseModel(found) {
+  if (found.length === 0) throw new FilesError("There is no file in what you gave: drop a .safetensors file, all shards of a model, or its folder.");
+  let models = found.filter(({ file }) => MODEL.test(file.name));
+  const single = found[0];
+  if (models.length === 0 && found.length === 1 && single.folder === "") return { files: [single.file], ignored: 0 };
+  if (models.length === 0 && !found.some(({ file }) => INDEX.test(file.name))) {
+    throw new FilesError(`There is no .safetensors file among the ${count(found.length, "file")} you gave: drop a .safetensors file, all shards of a model, or its folder.`);
+  }
+  const kept = found.filter(({ file }) => MODEL.test(file.name) || INDEX.test(file.name));
+  const depth = (/** @type {Found} */ { folder }) => (folder === "" ? 0 : folder.split("/").length);
+  const top = Math.min(...(models.length ? models : kept).map(depth));
+  const folders = [...new Set((models.length ? models : kept).filter((each) => depth(each) === top).map(({ folder }) => folder))];
+  if (folders.length > 1) throw new FilesError(`Several folders hold a model (${folders.slice(0, 5).join(", ")}${folders.length > 5 ? ", …" : ""}): drop one of them.`);
+  const files = kept.filter(({ folder }) => folder === folders[0]).map(({ file }) => file);
+  files.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  const twice = files.find((file, i) => i > 0 && files[i - 1].name === file.name);
+  if (twice) throw new FilesError(`Two files are named ${twice.name}: drop the files of one model only.`);
+  return { files, ignored: found.length - files.length };
+}
+
+/**
+ * @param {FileSystemEntry} entry
+ * @param {string} folder
+ * @param {Found[]} found
+ */
+async function walk(entry, folder, found) {
+  if (found.length >= MAX_ENTRIES) throw new FilesError(`This folder holds more than ${MAX_ENTRIES} files: drop the model's own folder.`);
+  if (entry.isFile) {
+    /** @type {File} */
+    const file = await new Promise((resolve, reject) => /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject)).catch((error) => {
+      throw new FilesError(`${entry.name} can't be read: ${error.message}`);
+    });
+    found.push({ file, folder });
+    return;
+  }
+  const inside = folder === "" ? entry.name : `${folder}/${entry.name}`;
+  const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+  for (;;) {
+    // readEntries gives at most 100 at a time, and an empty list at the end
+    /** @type {FileSystemEntry[]} */
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (entries.length === 0) return;
+    for (const each of entries) await walk(each, inside, found);
+  }
+}
+
+/** @param {number} n @param {string} noun */
+function count(n, noun) {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,77 @@
+// @ts-check
+/** Numbers as text. @import { Maybe } from "../types.js" */
+
+/** What stands where there is no value. */
+export const NONE = "–";
+
+/** @param {Maybe} x @param {number} digits after the point */
+export function fixed(x, digits) {
+  if (x === null || x === undefined || Number.isNaN(x)) return NONE;
+  if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
+  return x.toFixed(digits).replace("-", "−");
+}
+
+/** @param {Maybe} x a fraction, shown as a percentage with three significant digits */
+export function percent(x) {
+  if (x === null || x === undefined || !Number.isFinite(x)) return fixed(x, 0);
+  if (x === 0) return "0%";
+  const value = x * 100;
+  const digits = Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))));
+  return `${fixed(value, digits)}%`;
+}
+
+/** @param {Maybe} x already in per cent, shown with its sign */
+export function change(x) {
+  const text = fixed(x, 2);
+  return x === null || x === undefined || !Number.isFinite(x) ? text : `${x > 0 ? "+" : ""}${text}%`;
+}
+
+/** @param {Maybe} x */
+export function whole(x) {
+  return x === null || x === undefined ? NONE : x.toLocaleString("en-US", { maximumFractionDigits: 0 });
+}
+
+/** @param {number} n */
+export function bytes(n) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  let value = n;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`;
+}
+
+/** @param {number} n large counts in short: 22.7 M */
+export function short(n) {
+  for (const [unit, size] of /** @type {[string, number][]} */ ([["B", 1e9], ["M", 1e6], ["k", 1e3]])) {
+    if (n >= size) return `${(n / size).toPrecision(3)} ${unit}`;
+  }
+  return String(n);
+}
+
+/** @param {number} n @param {string} noun */
+export function count(n, noun) {
+  return `${whole(n)} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+/** @param {number[]} dims */
+export function shape(dims) {
+  return dims.length ? dims.join(" × ") : "scalar";
+}
+
+/** @param {number} seconds */
+export function clock(seconds) {
+  const s = Math.floor(seconds);
+  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
+  return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}` : `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
+}
+
+/** @param {number} seconds a duration nobody knows exactly, rounded to what can be claimed */
+export function about(seconds) {
+  if (seconds < 5) return "a few seconds left";
+  if (seconds < 60) return `about ${Math.ceil(seconds / 5) * 5} s left`;
+  if (seconds < 5400) return `about ${Math.ceil(seconds / 60)} min left`;
+  return `about ${(seconds / 3600).toFixed(1)} h left`;
+}

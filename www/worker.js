@@ -1,0 +1,209 @@
+// @ts-check
+/**
+ * The only module that loads wasm. It slices files, hands the bytes to Rust and posts what comes back.
+ * Every request stands alone (it names its files), so a fresh worker can take over at any time.
+ * @import { Options, Head, Row, News, Engine, Status } from "./types.js"
+ */
+
+/** How long the thread pool may take to start before the page goes on without it. */
+const POOL_PATIENCE_MS = 20_000;
+/** Pause before asking again when all that memory allows is in flight. */
+const WAIT_MS = 20;
+/** The comparison is computed at most this often while rows come in. */
+const COMPARISON_EVERY_MS = 250;
+/** Rows are posted at most this often: each post costs the page a repaint. */
+const NEWS_EVERY_MS = 100;
+
+/** @type {Promise<{wasm: any, threads: number}> | undefined} */
+let loading;
+
+/** @param {number} threads 1: no pool */
+async function load(threads) {
+  const wasm = await import(new URL("../heavytail.js", import.meta.url).href);
+  await wasm.default();
+  const pooled = threads > 1 && self.crossOriginIsolated && typeof wasm.initThreadPool === "function";
+  if (pooled) await Promise.race([wasm.initThreadPool(threads), tooLate("the threads did not start")]);
+  return { wasm, threads: pooled ? threads : 1 };
+}
+
+/** @param {string} message */
+async function tooLate(message) {
+  await sleep(POOL_PATIENCE_MS);
+  throw new Error(message);
+}
+
+const requests = {
+  /** @param {{threads: number}} payload @returns {Promise<Engine>} */
+  async start({ threads }) {
+    loading = load(threads);
+    const engine = await loading;
+    return { version: engine.wasm.version(), threads: engine.threads, defaults: engine.wasm.default_options() };
+  },
+
+  /** @param {{files: File[], options: Options}} payload */
+  async describe({ files, options }) {
+    const { wasm } = await ready();
+    const model = await open(wasm, files);
+    try {
+      return model.describe(options);
+    } finally {
+      release(model);
+    }
+  },
+
+  /** @param {{files: File[], options: Options}} payload @param {(news: News) => void} tell */
+  async analyze({ files, options }, tell) {
+    const { wasm, threads } = await ready();
+    const byName = new Map(files.map((file) => [file.name, file]));
+    const analysis = new wasm.Analysis(await open(wasm, files), options, threads);
+    tell({ head: analysis.head() });
+    let told = 0;
+    let compared = 0;
+    /** @type {Row[]} */
+    let rows = [];
+    const report = (/** @type {boolean} */ last) => {
+      const finished = analysis.take_finished();
+      rows = rows.concat(finished.rows);
+      const now = performance.now();
+      if (!last && now - told < NEWS_EVERY_MS) return;
+      /** @type {News} */
+      const news = { rows, progress: finished.progress };
+      if (last || (rows.length > 0 && now - compared >= COMPARISON_EVERY_MS)) {
+        news.comparison = analysis.comparison();
+        compared = performance.now();
+      }
+      tell(news);
+      rows = [];
+      told = performance.now();
+    };
+    try {
+      for (;;) {
+        const next = analysis.next();
+        if (next.kind === "done") break;
+        if (next.kind === "read") await read(analysis, next, byName.get(next.file));
+        else await sleep(WAIT_MS);
+        report(false);
+      }
+      report(true);
+    } catch (error) {
+      tell({ rows }); // what is finished stays
+      throw error;
+    } finally {
+      release(analysis);
+    }
+  },
+
+  /** @param {{head: Head, rows: Row[], status: Status, kind: string}} payload @returns {Promise<string>} */
+  async export({ head, rows, status, kind }) {
+    const { wasm } = await ready();
+    return wasm.export_file(head, rows, status, kind);
+  },
+
+  /** @param {{head: Head, rows: Row[]}} payload */
+  async compare({ head, rows }) {
+    const { wasm } = await ready();
+    return wasm.compare(head, rows);
+  },
+};
+
+function ready() {
+  if (!loading) throw new Error("the worker was asked before it was started");
+  return loading;
+}
+
+/**
+ * Reads the headers, nothing else.
+ * @param {any} wasm
+ * @param {File[]} files
+ */
+async function open(wasm, files) {
+  const model = new wasm.Model();
+  try {
+    for (const file of files) {
+      if (file.name.endsWith(".index.json")) {
+        model.add_index(file.name, await bytes(file, 0, file.size));
+        continue;
+      }
+      const first = await bytes(file, 0, Math.min(8, file.size));
+      const length = wasm.header_length(file.name, file.size, first);
+      model.add_safetensors(file.name, file.size, await bytes(file, 8, 8 + length));
+    }
+    model.finish();
+    return model;
+  } catch (error) {
+    release(model);
+    throw error;
+  }
+}
+
+/**
+ * Frees a wasm object. After a panic that fails too, and the panic is the error to tell.
+ * @param {{free(): void}} object
+ */
+function release(object) {
+  try {
+    object.free();
+  } catch {
+    // the page starts a fresh worker
+  }
+}
+
+/**
+ * One tensor: a file that can't be read costs its row, not the run.
+ * @param {any} analysis
+ * @param {{task: number, name: string, begin: number, end: number}} task
+ * @param {File | undefined} file
+ */
+async function read(analysis, { task, begin, end }, file) {
+  let read;
+  try {
+    if (!file) throw new Error("its file is not among the opened ones");
+    read = await bytes(file, begin, end);
+  } catch (error) {
+    return analysis.fail(task, describe(error).message);
+  }
+  analysis.submit(task, read);
+}
+
+/**
+ * @param {File} file
+ * @param {number} begin
+ * @param {number} end
+ */
+async function bytes(file, begin, end) {
+  let buffer;
+  try {
+    buffer = await file.slice(begin, end).arrayBuffer();
+  } catch (error) {
+    const because = describe(error).name === "NotReadableError" ? "it was changed, moved or locked since it was chosen" : describe(error).message;
+    throw named("read", `${file.name} can't be read: ${because}.`);
+  }
+  if (buffer.byteLength !== end - begin) throw named("read", `${file.name} ended early: ${buffer.byteLength} of ${end - begin} bytes at offset ${begin}.`);
+  return new Uint8Array(buffer);
+}
+
+/** @param {string} name @param {string} message */
+function named(name, message) {
+  const error = new Error(message);
+  error.name = name;
+  return error;
+}
+
+/** @param {unknown} error */
+function describe(error) {
+  return error instanceof Error || error instanceof DOMException ? { name: error.name, message: error.message } : { name: "Error", message: String(error) };
+}
+
+/** @param {number} milliseconds */
+function sleep(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+self.onmessage = async ({ data: { id, kind, payload } }) => {
+  try {
+    const request = /** @type {Record<string, (payload: any, tell: (news: News) => void) => Promise<any>>} */ (requests)[kind];
+    self.postMessage({ id, result: await request(payload, (news) => self.postMessage({ id, news })) });
+  } catch (error) {
+    self.postMessage({ id, error: describe(error) });
+  }
+};

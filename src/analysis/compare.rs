@@ -1,0 +1,147 @@
+//! Levels against the baseline.
+
+use std::collections::HashMap;
+
+use crate::report::{ComparisonRow, LayerRow, LevelInfo, Number, Status};
+
+/// One row per level over `rows`, in the order of `levels`; the first level is the baseline. `rows` may hold part of the
+/// layers: a level is compared with the baseline over the layers that both have.
+///
+/// With `failures_count`, a failed fit enters every number as the alpha = -1 that its row has, as in `WeightWatcher` and in
+/// the study; otherwise failed rows are left out.
+pub fn compare<'a>(levels: &[LevelInfo], rows: impl IntoIterator<Item = &'a LayerRow>, failures_count: bool) -> Vec<ComparisonRow> {
+    let mut by_level: HashMap<&str, Vec<&LayerRow>> = HashMap::new();
+    for row in rows {
+        by_level.entry(row.quantization.as_str()).or_default().push(row);
+    }
+    // Sums in the order of the layers, not of their completion.
+    for rows in by_level.values_mut() {
+        rows.sort_by(|a, b| a.layer_id.cmp(&b.layer_id).then_with(|| a.name.cmp(&b.name)));
+    }
+    let baseline = levels.first().and_then(|level| by_level.get(level.name.as_str())).map_or(&[][..], Vec::as_slice);
+    let baseline_alphas: HashMap<&str, f64> = baseline.iter().filter_map(|row| Some((row.name.as_str(), alpha(row, failures_count)?))).collect();
+    let baseline_mean = mean(baseline.iter().filter_map(|row| alpha(row, failures_count)));
+    levels
+        .iter()
+        .map(|level| {
+            let rows = by_level.get(level.name.as_str()).map_or(&[][..], Vec::as_slice);
+            compare_level(level, rows, &baseline_alphas, baseline_mean, failures_count)
+        })
+        .collect()
+}
+
+fn compare_level(level: &LevelInfo, rows: &[&LayerRow], baseline: &HashMap<&str, f64>, baseline_mean: Option<f64>, failures_count: bool) -> ComparisonRow {
+    let mut alphas: Vec<f64> = rows.iter().filter_map(|row| alpha(row, failures_count)).collect();
+    let pairs: Vec<(f64, f64)> = rows.iter().filter_map(|row| Some((*baseline.get(row.name.as_str())?, alpha(row, failures_count)?))).collect();
+    let alpha_mean = mean(alphas.iter().copied());
+    let alpha_std = standard_deviation(&alphas);
+    let count = |test: fn(f64) -> bool| alphas.iter().filter(|a| test(**a)).count() as u64;
+    let (below, above, between) = (count(|a| a < 2.0), count(|a| a > 6.0), count(|a| (2.0..=6.0).contains(&a)));
+    alphas.sort_by(f64::total_cmp);
+    let weights = |row: &&LayerRow| row.shape.iter().product::<u64>() as f64;
+    let (bits, elements) = rows.iter().filter_map(|row| Some((row.bits_per_weight.0? * weights(row), weights(row)))).fold((0.0, 0.0), |(b, e), (bits, n)| (b + bits, e + n));
+    ComparisonRow {
+        quantization: level.name.clone(),
+        num_layers: rows.len() as u64,
+        alpha_mean: alpha_mean.into(),
+        alpha_std: alpha_std.into(),
+        alpha_min: alphas.first().copied().into(),
+        alpha_max: alphas.last().copied().into(),
+        alpha_median: median(&alphas).into(),
+        layers_below_2: below,
+        layers_above_6: above,
+        layers_optimal: between,
+        alpha_hat: mean(rows.iter().filter_map(|row| row.alpha_weighted.0)).into(),
+        log_norm_mean: mean(rows.iter().filter_map(|row| row.log_norm.0)).into(),
+        label: level.label.clone(),
+        relative_error_mean: mean(rows.iter().filter_map(|row| row.relative_error.0)).into(),
+        sqnr_db_mean: mean(rows.iter().filter_map(|row| row.sqnr_db.0).filter(|v| v.is_finite())).into(),
+        nonzero_fraction_mean: mean(rows.iter().filter_map(|row| row.nonzero_fraction.0)).into(),
+        bits_per_weight_mean: Number((elements > 0.0).then(|| bits / elements)),
+        failed: rows.iter().filter(|row| row.status == Status::Failed).count() as u64,
+        alpha_change_percent: Number(alpha_mean.zip(baseline_mean).map(|(a, b)| 100.0 * (a - b) / b).filter(|v| v.is_finite())),
+        alpha_abs_change_mean: mean(pairs.iter().map(|(a, b)| (b - a).abs())).into(),
+        pearson: pearson(&pairs).into(),
+        spearman: spearman(&pairs).into(),
+    }
+}
+
+fn alpha(row: &LayerRow, failures_count: bool) -> Option<f64> {
+    if row.status == Status::Success || failures_count { row.alpha.0 } else { None }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_u64), |(sum, count), v| (sum + v, count + 1));
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// Sample standard deviation (divided by n - 1), as pandas computes it.
+fn standard_deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values.iter().copied())?;
+    let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt()).filter(|v| v.is_finite())
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    let n = sorted.len();
+    match n {
+        0 => None,
+        _ if n % 2 == 1 => Some(sorted[n / 2]),
+        _ => Some(f64::midpoint(sorted[n / 2 - 1], sorted[n / 2])),
+    }
+}
+
+/// Pearson correlation; `None` below two pairs or without any spread.
+fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
+    let (mean_a, mean_b) = (mean(pairs.iter().map(|p| p.0))?, mean(pairs.iter().map(|p| p.1))?);
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (a, b) in pairs {
+        let (a, b) = (a - mean_a, b - mean_b);
+        ab += a * b;
+        aa += a * a;
+        bb += b * b;
+    }
+    let r = ab / (aa.sqrt() * bb.sqrt());
+    (pairs.len() > 1 && r.is_finite()).then(|| r.clamp(-1.0, 1.0))
+}
+
+/// Spearman rank correlation: Pearson's of the ranks, equal values sharing the mean of theirs.
+fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
+    let a = ranks(&pairs.iter().map(|p| p.0).collect::<Vec<_>>());
+    let b = ranks(&pairs.iter().map(|p| p.1).collect::<Vec<_>>());
+    pearson(&a.into_iter().zip(b).collect::<Vec<_>>())
+}
+
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut first = 0;
+    for group in order.chunk_by(|a, b| values[*a] == values[*b]) {
+        let rank = first as f64 + (group.len() as f64 + 1.0) / 2.0;
+        for index in group {
+            ranks[*index] = rank;
+        }
+        first += group.len();
+    }
+    ranks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_of_known_samples() {
+        assert_eq!(standard_deviation(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]), Some((32.0_f64 / 7.0).sqrt()));
+        assert_eq!(standard_deviation(&[1.0]), None);
+        assert_eq!(median(&[1.0, 2.0, 4.0, 8.0]), Some(3.0));
+        assert_eq!(median(&[]), None);
+        assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
+        assert_eq!(pearson(&[(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)]), Some(1.0));
+        assert_eq!(pearson(&[(1.0, 2.0), (1.0, 4.0)]), None);
+        // scipy.stats.spearmanr([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]).
+        let rho = spearman(&[(1.0, 5.0), (2.0, 6.0), (3.0, 7.0), (4.0, 8.0), (5.0, 7.0)]).unwrap();
+        assert!((rho - 0.820_782_681_668_123_3).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,15 @@
+//! The work itself: which tensors, in which order, through which stages; and the levels against one another.
+
+mod compare;
+mod layer;
+mod layers;
+mod options;
+mod plan;
+mod run;
+
+pub use compare::compare;
+pub use layer::analyse_layer;
+pub use layers::{Layer, LayerKind, Selection, select};
+pub use options::{Compat, Options};
+pub use plan::{Limits, Next};
+pub use run::{Analysis, Finished, Progress, describe, report};

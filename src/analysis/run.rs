@@ -1,0 +1,262 @@
+//! A whole model: what is to be done next, what is finished, and the report of it.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use super::compare::compare;
+use super::layer::{analyse_layer, failed_rows};
+use super::layers::{Layer, Selection, select};
+use super::options::{Compat, Options};
+use super::plan::{Limits, Next, Plan};
+use crate::error::{Error, Result};
+use crate::format::{Model, TensorInfo};
+use crate::progress::Cancellation;
+use crate::quant::Scheme;
+use crate::report::{ComparisonRow, Head, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION};
+use crate::spectrum::Method;
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Progress {
+    /// Finished layers.
+    pub layers_done: u64,
+    /// All layers.
+    pub layers_total: u64,
+    /// Floating-point operations of the finished layers.
+    pub work_done: f64,
+    /// Floating-point operations of all layers.
+    pub work_total: f64,
+}
+
+/// What was finished since the last look.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Finished {
+    /// Rows of the layers, all levels of a layer together.
+    pub rows: Vec<LayerRow>,
+    /// How far the run is with them.
+    pub progress: Progress,
+}
+
+/// A run over one model. The caller reads the bytes that [`Analysis::next`] names and submits them; the work is done on the
+/// current rayon pool.
+#[derive(Debug)]
+pub struct Analysis {
+    shared: Arc<Shared>,
+    model: Model,
+    head: Head,
+    plan: Plan,
+    done: Receiver<(usize, Vec<LayerRow>)>,
+    report_done: Sender<(usize, Vec<LayerRow>)>,
+    rows: Vec<LayerRow>,
+    progress: Progress,
+}
+
+/// What the tasks on the pool need.
+#[derive(Debug)]
+struct Shared {
+    layers: Vec<Layer>,
+    levels: Vec<Scheme>,
+    options: Options,
+    limits: Limits,
+    cancellation: Cancellation,
+}
+
+/// The table of contents of a model: what would be analysed, and what would not.
+///
+/// # Errors
+/// [`Error::Options`] for an unknown level or a bad pattern.
+pub fn describe(model: &Model, options: &Options) -> Result<Head> {
+    let selection = select(model, options)?;
+    head(model, &selection, options)
+}
+
+/// The report of some or all rows of a run. Rows may come in any order.
+pub fn report(head: &Head, rows: &[LayerRow], status: RunStatus) -> ModelReport {
+    let mut rows: Vec<LayerRow> = rows.to_vec();
+    let level_rank: BTreeMap<&str, usize> = head.levels.iter().enumerate().map(|(rank, level)| (level.name.as_str(), rank)).collect();
+    let layer_rank: BTreeMap<&str, usize> = head.layers.iter().enumerate().map(|(rank, layer)| (layer.name.as_str(), rank)).collect();
+    rows.sort_by_key(|row| (level_rank.get(row.quantization.as_str()).copied(), layer_rank.get(row.name.as_str()).copied()));
+    ModelReport {
+        schema: SCHEMA.to_owned(),
+        schema_version: SCHEMA_VERSION,
+        heavytail_version: env!("CARGO_PKG_VERSION").to_owned(),
+        status,
+        head: head.clone(),
+        comparison: comparison(head, &rows),
+        comparison_all_rows: compare(&head.levels, &rows, failures_count(head)),
+        rows,
+    }
+}
+
+/// Levels against the baseline over the rows that count, in any order.
+pub fn comparison(head: &Head, rows: &[LayerRow]) -> Vec<ComparisonRow> {
+    compare(&head.levels, rows.iter().filter(|row| row.counted), failures_count(head))
+}
+
+fn failures_count(head: &Head) -> bool {
+    head.settings.compat != Compat::None.as_str()
+}
+
+impl Analysis {
+    /// Prepares a run.
+    ///
+    /// # Errors
+    /// [`Error::Options`] for an unknown level or a bad pattern; [`Error::Unsupported`] if there is nothing to analyse.
+    pub fn new(model: Model, options: Options, limits: Limits, cancellation: Cancellation) -> Result<Self> {
+        let selection = select(&model, &options)?;
+        if selection.layers.is_empty() {
+            return Err(nothing_to_do(&selection, &options));
+        }
+        let head = head(&model, &selection, &options)?;
+        let levels = options.levels()?;
+        let plan = Plan::new(&selection.layers, |layer| model.tensors[layer.tensor].info.elements(), levels.len(), limits);
+        let progress = Progress { layers_done: 0, layers_total: selection.layers.len() as u64, work_done: 0.0, work_total: selection.layers.iter().map(|layer| work(layer, levels.len())).sum() };
+        let (report_done, done) = channel();
+        let shared = Arc::new(Shared { layers: selection.layers, levels, options, limits, cancellation });
+        Ok(Self { shared, model, head, plan, done, report_done, rows: Vec::new(), progress })
+    }
+
+    /// What is known before the first layer.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// What to do next. A layer that can't fit into memory is not handed out: it is finished at once, as failed rows.
+    pub fn next(&mut self) -> Next {
+        loop {
+            let next = self.plan.next();
+            if let Next::Read(layer) = next
+                && let Some(reason) = self.too_large(layer)
+            {
+                self.fail(layer, &reason);
+                continue;
+            }
+            return next;
+        }
+    }
+
+    fn too_large(&self, layer: usize) -> Option<String> {
+        let layer = &self.shared.layers[layer];
+        let need = Plan::smallest_need(layer, self.model.tensors[layer.tensor].info.elements());
+        let limit = self.shared.limits.hard_limit;
+        (need > limit).then(|| format!("needs {} MB of memory, more than the {} MB there are", need.div_ceil(1_000_000), limit / 1_000_000))
+    }
+
+    /// The tensor of a layer, and the index of the file it is in.
+    pub fn source(&self, layer: usize) -> (&TensorInfo, usize) {
+        let entry = &self.model.tensors[self.shared.layers[layer].tensor];
+        (&entry.info, entry.file)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The work of a layer whose bytes are there: run it on a thread of your choice. It sends its rows to
+    /// [`Analysis::take_finished`].
+    pub fn task(&self, layer: usize, bytes: Vec<u8>) -> impl FnOnce() + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        let dtype = self.source(layer).0.dtype;
+        let report_done = self.report_done.clone();
+        move || {
+            if shared.cancellation.is_cancelled() {
+                return;
+            }
+            let compute = || analyse_layer(&shared.layers[layer], dtype, bytes, &shared.levels, &shared.options, &shared.limits);
+            // A fault of ours costs one layer, not the run.
+            let rows = catch_unwind(AssertUnwindSafe(compute))
+                .unwrap_or_else(|_| failed_rows(&shared.layers[layer], &shared.levels, "internal error while this layer was analysed; please report it"));
+            // Nobody listens any more after a cancelled run.
+            let _ = report_done.send((layer, rows));
+        }
+    }
+
+    /// Gives a layer up whose bytes could not be read.
+    pub fn fail(&mut self, layer: usize, reason: &str) {
+        let rows = failed_rows(&self.shared.layers[layer], &self.shared.levels, reason);
+        let _ = self.report_done.send((layer, rows));
+    }
+
+    /// Takes what was finished since the last call. Waits up to `wait` for a first layer if there is none.
+    pub fn take_finished(&mut self, wait: Duration) -> Finished {
+        let mut rows = Vec::new();
+        let first = if wait.is_zero() { self.done.try_recv().ok() } else { self.done.recv_timeout(wait).map_err(|e| debug_assert!(e == RecvTimeoutError::Timeout)).ok() };
+        for (layer, finished) in first.into_iter().chain(std::iter::from_fn(|| self.done.try_recv().ok())) {
+            self.plan.finished(layer);
+            self.progress.layers_done += 1;
+            self.progress.work_done += work(&self.shared.layers[layer], self.shared.levels.len());
+            rows.extend(finished);
+        }
+        self.rows.extend_from_slice(&rows);
+        Finished { rows, progress: self.progress }
+    }
+
+    /// Levels against the baseline, over what is finished.
+    pub fn comparison(&self) -> Vec<ComparisonRow> {
+        comparison(&self.head, &self.rows)
+    }
+
+    /// The report of what is finished.
+    pub fn report(&self, status: RunStatus) -> ModelReport {
+        report(&self.head, &self.rows, status)
+    }
+}
+
+fn work(layer: &Layer, levels: usize) -> f64 {
+    layer.work() * if layer.info.counted { levels as f64 } else { 1.0 }
+}
+
+fn nothing_to_do(selection: &Selection, options: &Options) -> Error {
+    if options.layers.is_empty() {
+        let found = selection.skipped.len();
+        Error::Unsupported(format!("none of the {found} tensors is a weight matrix (2-D or 4-D, named *.weight, with {} to {} eigenvalues), so there is nothing to analyse; `describe` lists why each is left out", options.min_evals, options.max_evals))
+    } else {
+        Error::Options(format!("no layer that can be analysed matches {:?}; `describe` lists the names", options.layers))
+    }
+}
+
+fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head> {
+    let levels = options.levels()?;
+    let dtypes: std::collections::BTreeSet<&str> = selection.layers.iter().filter(|l| l.info.counted).map(|l| l.info.dtype.as_str()).collect();
+    let dtypes = dtypes.into_iter().collect::<Vec<_>>().join(", ");
+    let label = |scheme: &Scheme| match scheme {
+        Scheme::Stored if dtypes.is_empty() => "as stored".to_owned(),
+        Scheme::Stored => format!("as stored ({dtypes})"),
+        Scheme::Naive { .. } => scheme.to_string(),
+    };
+    Ok(Head {
+        model: ModelInfo {
+            files: model.files.clone(),
+            format: "safetensors".to_owned(),
+            tensors: model.tensors.len() as u64,
+            parameters: model.tensors.iter().map(|t| t.info.elements()).sum(),
+            bytes: model.files.iter().map(|f| f.size).sum(),
+        },
+        settings: options.settings()?,
+        levels: levels.iter().map(|scheme| LevelInfo { name: scheme.to_string(), label: label(scheme) }).collect(),
+        layers: selection.layers.iter().map(|layer| layer.info.clone()).collect(),
+        skipped: selection.skipped.clone(),
+        notes: notes(options),
+    })
+}
+
+/// What a reader of the numbers should know, in the order of its weight.
+fn notes(options: &Options) -> Vec<String> {
+    let mut notes = vec![
+        "Relative weight error (and SQNR) ranks whole-model levels by damage almost perfectly in the one study behind this tool; the signed change of mean alpha does not. Neither replaces an evaluation of the model.".to_owned(),
+        "Between layers, no number here is a general predictor of how much a layer matters.".to_owned(),
+    ];
+    notes.push(match options.compat {
+        Compat::None => "Failed and degenerate fits have no alpha and are left out of means; the table counts them.".to_owned(),
+        _ => "Compatibility mode: a failed fit is alpha = -1 and enters every mean, as in WeightWatcher.".to_owned(),
+    });
+    if options.method() == Method::Gram {
+        notes.push("matrix_rank, rank_loss, entropy and sv_min come from the Gram matrix, which can't see singular values below about 3e-7 of the largest; --svd computes true singular values.".to_owned());
+    }
+    notes.push("Embeddings are analysed but neither quantized nor counted in the comparison.".to_owned());
+    notes
+}

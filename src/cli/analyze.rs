@@ -1,0 +1,170 @@
+//! `heavytail analyze`: the whole job.
+
+use std::fs;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::arguments::{Analyze, FormatArg};
+use super::describe::table;
+use super::source::Source;
+use super::{Failure, print};
+use crate::analysis::{Analysis, Limits, Next, Progress};
+use crate::error::Error;
+use crate::progress::Cancellation;
+use crate::report::{ModelReport, RunStatus, Status, comparison_cells, comparison_csv, comparison_markdown, details_csv, report_json};
+
+pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
+    let source = Source::open(arguments.model.as_deref())?;
+    if let Some(folder) = &arguments.output_dir {
+        // Before hours of work, not after.
+        fs::create_dir_all(folder).map_err(|e| Failure::write(folder, &e))?;
+    }
+    let cancellation = Cancellation::default();
+    let flag = cancellation.clone();
+    ctrlc::set_handler(move || flag.cancel()).map_err(|e| Failure::Core(Error::Unsupported(format!("can't listen for Ctrl-C: {e}"))))?;
+
+    let report = analyse(arguments, source, &cancellation)?;
+    if let Some(folder) = &arguments.output_dir {
+        write_files(folder, &report)?;
+    }
+    match arguments.format {
+        FormatArg::Table => print(&summary(&report, arguments.quiet))?,
+        FormatArg::Markdown => print(&comparison_markdown(&report.comparison))?,
+        FormatArg::Csv => print(&details_csv(&report.rows))?,
+        FormatArg::Json => print(&report_json(&report))?,
+    }
+    if report.status == RunStatus::Cancelled {
+        eprintln!("heavytail: cancelled; the results hold the {} layers that were finished", finished_layers(&report));
+        // Layers in flight would hold the process up until they are through.
+        std::process::exit(130);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation) -> Result<ModelReport, Failure> {
+    // How long a finished layer or Ctrl-C may go unnoticed.
+    const LOOK: Duration = Duration::from_millis(50);
+    let threads = arguments.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|e| Failure::Core(Error::Options(format!("can't start {threads} threads: {e}; try fewer with --threads"))))?;
+    let limits = Limits { threads, memory: memory(arguments, &source), hard_limit: arguments.memory.map_or(u64::MAX, |mb| mb * 1_000_000) };
+    let mut analysis = Analysis::new(source.model.clone(), arguments.options(), limits, cancellation.clone())?;
+    let bar = ProgressView::new(arguments.quiet);
+    let status = loop {
+        if cancellation.is_cancelled() {
+            break RunStatus::Cancelled;
+        }
+        match analysis.next() {
+            Next::Read(layer) => {
+                let (tensor, file) = analysis.source(layer);
+                match source.read(file, tensor.begin, tensor.end) {
+                    Ok(bytes) => pool.spawn(analysis.task(layer, bytes)),
+                    Err(failure) => analysis.fail(layer, &failure.to_string()),
+                }
+            }
+            Next::Wait => {
+                let finished = analysis.take_finished(LOOK);
+                bar.show(finished.progress);
+            }
+            Next::Done => break RunStatus::Complete,
+        }
+    };
+    analysis.take_finished(Duration::ZERO);
+    bar.finish();
+    Ok(analysis.report(status))
+}
+
+/// Room for the layers in flight, in bytes: by default three times the largest analysed tensor in f32, so that it can be
+/// worked on whatever its shape, and enough for many small ones.
+fn memory(arguments: &Analyze, source: &Source) -> u64 {
+    const LEAST: u64 = 100_000_000;
+    if let Some(mb) = arguments.memory {
+        return mb * 1_000_000;
+    }
+    let options = arguments.options();
+    let largest = source.model.tensors.iter().map(|t| &t.info).filter(|info| info.shape.iter().all(|d| *d <= options.max_n)).map(|info| info.elements() * 4).max();
+    largest.unwrap_or(0).saturating_mul(3).max(LEAST)
+}
+
+/// The progress bar on stderr, if that is a terminal.
+struct ProgressView(ProgressBar);
+
+impl ProgressView {
+    fn new(quiet: bool) -> Self {
+        let target = if quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(1000), target);
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3}%  {msg}  {elapsed} elapsed, {eta} left") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn show(&self, progress: Progress) {
+        self.0.set_message(format!("{}/{} layers", progress.layers_done, progress.layers_total));
+        // The work, not the number of layers: the largest come first, and the time left is honest.
+        self.0.set_position((1000.0 * progress.work_done / progress.work_total) as u64);
+    }
+
+    fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn finished_layers(report: &ModelReport) -> usize {
+    report.rows.len() / report.head.levels.len().max(1)
+}
+
+fn write_files(folder: &Path, report: &ModelReport) -> Result<(), Failure> {
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|e| Failure::write(&path, &e))
+    };
+    write("details.csv", details_csv(&report.rows))?;
+    for level in &report.head.levels {
+        write(&format!("results_{}.csv", level.name), details_csv(report.rows.iter().filter(|row| row.quantization == level.name)))?;
+    }
+    write("quantization_comparison.csv", comparison_csv(&report.comparison))?;
+    write("report.json", report_json(report))
+}
+
+fn summary(report: &ModelReport, quiet: bool) -> String {
+    let mut comparison = comparison_table(report);
+    let layers = finished_layers(report);
+    let skipped = report.head.skipped.len();
+    comparison += &format!("\n{layers} layers analysed, {skipped} tensors left out (`heavytail describe` says why)\n");
+    let failed: Vec<String> = report
+        .rows
+        .iter()
+        .filter(|row| row.status == Status::Failed)
+        .map(|row| format!("  {} {}: {}", row.quantization, row.name.escape_debug(), row.reason.as_deref().unwrap_or("no reason known")))
+        .collect();
+    if !failed.is_empty() {
+        const SHOWN: usize = 10;
+        comparison += &format!("{} fits failed:\n{}\n", failed.len(), failed[..failed.len().min(SHOWN)].join("\n"));
+        if failed.len() > SHOWN {
+            comparison += &format!("  and {} more; details.csv has all (--output-dir)\n", failed.len() - SHOWN);
+        }
+    }
+    if !quiet {
+        for note in &report.head.notes {
+            comparison += &format!("- {note}\n");
+        }
+    }
+    comparison
+}
+
+fn comparison_table(report: &ModelReport) -> String {
+    let mut view = None;
+    for row in &report.comparison {
+        let cells = comparison_cells(row);
+        let view = view.get_or_insert_with(|| table(&cells.iter().map(|(heading, _)| *heading).collect::<Vec<_>>()));
+        view.add_row(cells.into_iter().map(|(_, cell)| cell));
+    }
+    view.map_or_else(String::new, |view| format!("{view}\n"))
+}

@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::analysis::{Compat, Options};
+use crate::quant::{Arithmetic, DEFAULT_LEVELS};
+
+/// What quantizing a model does to the spectra of its weights, layer by layer.
+///
+/// Without a command: analyses the built-in demo model.
+#[derive(Debug, Parser)]
+#[command(name = "heavytail", version, about, long_about, arg_required_else_help = false)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Quantize every weight matrix, compute spectra, fit power laws, compare the levels.
+    Analyze(Analyze),
+    /// List the tensors of a model from its header alone: what would be analysed, and why the rest would not.
+    Describe(Describe),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Command::Analyze(Analyze::parse_from(["heavytail"]))
+    }
+}
+
+#[derive(Debug, Parser)]
+pub(super) struct Analyze {
+    /// A .safetensors file, a folder with one model, or a *.safetensors.index.json. Default: the built-in demo model.
+    pub model: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// Levels, comma-separated: fp16 (as stored, whatever the dtype), 2bit to 8bit, 2bit-asym to 8bit-asym.
+    #[arg(long, value_name = "LIST", default_value = DEFAULT_LEVELS)]
+    pub quantizations: String,
+
+    /// Arithmetic of the naive levels: f32 (exact), f32 rounded to the stored dtype (stored), or half precision throughout
+    /// as in the study's script (seed).
+    #[arg(long, value_enum, default_value_t = DequantizeArg::Exact)]
+    pub dequantize: DequantizeArg,
+
+    /// Compute true singular values: exact ranks, entropy and smallest singular value, several times slower.
+    #[arg(long)]
+    pub svd: bool,
+
+    /// Write details.csv, `results_<level>.csv`, `quantization_comparison.csv` and report.json into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+
+    /// What to print: the comparison as a table or Markdown, all rows as CSV, or the report as JSON.
+    #[arg(long, value_enum, default_value_t = FormatArg::Table)]
+    pub format: FormatArg,
+
+    /// Threads that compute. Default: one per core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// Memory for layers in flight, in MB. Default: three times the largest analysed tensor, and at least 100.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..))]
+    pub memory: Option<u64>,
+
+    /// No progress and no notes on stderr.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Describe {
+    /// A .safetensors file, a folder with one model, or a *.safetensors.index.json. Default: the built-in demo model.
+    pub model: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = DescribeFormatArg::Table)]
+    pub format: DescribeFormatArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SelectionArgs {
+    /// Only layers whose name matches one of these comma-separated glob patterns.
+    #[arg(long, value_name = "PATTERN", default_value = "")]
+    pub layers: String,
+
+    /// Follow the oddities of `WeightWatcher` (failed fits are alpha = -1 and are averaged) or of the study (the same, with
+    /// half-precision quantization).
+    #[arg(long, value_enum, default_value_t = CompatArg::None)]
+    pub compat: CompatArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DequantizeArg {
+    Exact,
+    Stored,
+    Seed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompatArg {
+    None,
+    #[value(name = "weightwatcher")]
+    WeightWatcher,
+    Seed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FormatArg {
+    Table,
+    Markdown,
+    Csv,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DescribeFormatArg {
+    Table,
+    Json,
+}
+
+impl SelectionArgs {
+    /// The core's options with everything else at its default.
+    pub fn options(&self) -> Options {
+        let compat = match self.compat {
+            CompatArg::None => Compat::None,
+            CompatArg::WeightWatcher => Compat::WeightWatcher,
+            CompatArg::Seed => Compat::Seed,
+        };
+        Options { layers: self.layers.clone(), compat, ..Options::default() }
+    }
+}
+
+impl Analyze {
+    /// The core's options.
+    pub fn options(&self) -> Options {
+        let dequantize = match self.dequantize {
+            DequantizeArg::Exact => Arithmetic::Exact,
+            DequantizeArg::Stored => Arithmetic::Stored,
+            DequantizeArg::Seed => Arithmetic::Seed,
+        };
+        Options { quantizations: self.quantizations.clone(), dequantize, svd: self.svd, ..self.selection.options() }
+    }
+}

@@ -1,0 +1,60 @@
+//! `heavytail describe`: what the header says.
+
+use std::process::ExitCode;
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::arguments::{Describe, DescribeFormatArg};
+use super::source::Source;
+use super::{Failure, print};
+use crate::analysis::describe;
+use crate::report::Head;
+
+pub(super) fn run(arguments: &Describe) -> Result<ExitCode, Failure> {
+    let source = Source::open(arguments.model.as_deref())?;
+    let head = describe(&source.model, &arguments.selection.options())?;
+    let text = match arguments.format {
+        DescribeFormatArg::Json => serde_json::to_string_pretty(&head).unwrap_or_default() + "\n",
+        DescribeFormatArg::Table => tables(&head),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tables(head: &Head) -> String {
+    let model = &head.model;
+    let files: Vec<String> = model.files.iter().map(|file| file.name.escape_debug().to_string()).collect();
+    let mut text = format!("{}: {} tensors, {} parameters, {} bytes\n\n", files.join(", "), model.tensors, model.parameters, model.bytes);
+    let mut layers = table(&["id", "Layer", "Type", "dtype", "Shape", "N", "M", "Q", "rf", "Eigenvalues", "Quantized"]);
+    for l in &head.layers {
+        layers.add_row([
+            l.layer_id.to_string(), clean(&l.name), l.layer_type.clone(), l.dtype.clone(), shape(&l.shape), l.n.to_string(), l.m.to_string(), format!("{:.3}", l.q), l.rf.to_string(), l.num_evals.to_string(),
+            if l.counted { "yes" } else { "no (embedding)" }.to_owned(),
+        ]);
+    }
+    text += &format!("{} layers to analyse\n{layers}\n", head.layers.len());
+    if !head.skipped.is_empty() {
+        let mut skipped = table(&["Skipped tensor", "dtype", "Shape", "Why"]);
+        for s in &head.skipped {
+            skipped.add_row([clean(&s.name), s.dtype.clone(), shape(&s.shape), s.reason.clone()]);
+        }
+        text += &format!("\n{} tensors left out\n{skipped}\n", head.skipped.len());
+    }
+    text
+}
+
+/// A table without vertical lines, as wide as its content.
+pub(super) fn table(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
+    table
+}
+
+/// Names come from the file: no control characters on the terminal.
+fn clean(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
+fn shape(shape: &[u64]) -> String {
+    shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
+}

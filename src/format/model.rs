@@ -1,0 +1,190 @@
+//! All files of one model as one list of tensors.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::safetensors::{Header, TensorInfo};
+use super::shards::{ShardIndex, shard_of};
+use crate::error::{Error, Result, quoted};
+
+/// One file of a model.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ModelFile {
+    /// Its name without folders.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A tensor and the file it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorEntry {
+    /// Index into [`Model::files`].
+    pub file: usize,
+    /// What the file's header says of it.
+    pub info: TensorInfo,
+}
+
+/// A checked model: every tensor once, in the order in which `WeightWatcher` walks a directory (files in the order of
+/// their names; inside a file the order of the index if there is one, else the order of the names).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Model {
+    /// The files, in the order of their names.
+    pub files: Vec<ModelFile>,
+    /// The tensors.
+    pub tensors: Vec<TensorEntry>,
+    /// Whether the order of `tensors` is that of an index.
+    pub has_index: bool,
+}
+
+/// Collects the headers of a model's files, in any order.
+#[derive(Debug, Default)]
+pub struct ModelBuilder {
+    files: BTreeMap<String, (u64, Header)>,
+    index: Option<(String, ShardIndex)>,
+}
+
+impl ModelBuilder {
+    /// Adds the header of one file.
+    ///
+    /// # Errors
+    /// [`Error::Options`] if a file of that name is there already.
+    pub fn add_file(&mut self, name: &str, size: u64, header: Header) -> Result<()> {
+        if self.files.insert(name.to_owned(), (size, header)).is_some() {
+            return Err(Error::Options(format!("the file {} was given twice; give each file once", quoted(name))));
+        }
+        Ok(())
+    }
+
+    /// Adds the index of shards.
+    ///
+    /// # Errors
+    /// [`Error::Options`] if there is one already.
+    pub fn add_index(&mut self, name: &str, index: ShardIndex) -> Result<()> {
+        if let Some((first, _)) = &self.index {
+            return Err(Error::Options(format!("there are two indexes of shards, {} and {}; give the files of one model", quoted(first), quoted(name))));
+        }
+        self.index = Some((name.to_owned(), index));
+        Ok(())
+    }
+
+    /// Checks the files against one another and makes the model.
+    ///
+    /// # Errors
+    /// [`Error::Options`] without any file; [`Error::Format`] if a shard is missing, the index names a tensor that its
+    /// file has not, or two files hold the same tensor.
+    pub fn finish(self) -> Result<Model> {
+        if self.files.is_empty() && self.index.is_none() {
+            return Err(Error::Options("no safetensors file was given; choose a .safetensors file or a folder with one".to_owned()));
+        }
+        match &self.index {
+            Some((name, index)) => self.check_index(name, index)?,
+            None => self.check_counted_names()?,
+        }
+        let rank = self.index.as_ref().map(|(_, index)| index_order(index));
+        let mut model = Model { files: Vec::new(), tensors: Vec::new(), has_index: rank.is_some() };
+        let mut home: HashMap<String, usize> = HashMap::new();
+        for (name, (size, header)) in self.files {
+            let file = model.files.len();
+            let mut tensors = header.tensors;
+            if let Some(rank) = &rank {
+                // Tensors the index does not name come last, by name.
+                tensors.sort_by_key(|t| rank.get(&t.name).copied().unwrap_or(usize::MAX));
+            }
+            for info in tensors {
+                if let Some(other) = home.insert(info.name.clone(), file) {
+                    let other: &ModelFile = &model.files[other];
+                    return Err(Error::Format(format!("tensor {} is in both {} and {}; give the files of one model only", quoted(&info.name), quoted(&other.name), quoted(&name))));
+                }
+                model.tensors.push(TensorEntry { file, info });
+            }
+            model.files.push(ModelFile { name, size });
+        }
+        Ok(model)
+    }
+
+    fn check_index(&self, name: &str, index: &ShardIndex) -> Result<()> {
+        let named: BTreeSet<&str> = index.weight_map.iter().map(|(_, shard)| shard.as_str()).collect();
+        let missing: Vec<&str> = named.iter().copied().filter(|shard| !self.files.contains_key(*shard)).collect();
+        if let [first, rest @ ..] = missing.as_slice() {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            return Err(Error::Format(format!("the shard {}{more} that {} names is missing; put all shards in one place and give them together", quoted(first), quoted(name))));
+        }
+        for (tensor, shard) in &index.weight_map {
+            let (_, header) = &self.files[shard];
+            if header.tensors.binary_search_by(|t| t.name.as_str().cmp(tensor)).is_err() {
+                return Err(Error::Format(format!("{} says that tensor {} is in {}, which has no such tensor; download the index and that shard again", quoted(name), quoted(tensor), quoted(shard))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Without an index, `-00001-of-00003` is a promise of three files.
+    fn check_counted_names(&self) -> Result<()> {
+        let mut present: BTreeMap<(&str, u32), u32> = BTreeMap::new();
+        for name in self.files.keys() {
+            if let Some(key) = shard_of(name) {
+                *present.entry(key).or_default() += 1;
+            }
+        }
+        for ((stem, count), found) in present {
+            if found != count {
+                return Err(Error::Format(format!("{found} of the {count} shards of {} are here; give all of them together", quoted(stem))));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rank of each tensor inside its shard.
+fn index_order(index: &ShardIndex) -> HashMap<String, usize> {
+    index.weight_map.iter().enumerate().map(|(rank, (tensor, _))| (tensor.clone(), rank)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::parse_index;
+    use safetensors::Dtype;
+
+    fn header(names: &[&str]) -> Header {
+        let tensors = names.iter().map(|n| TensorInfo { name: (*n).to_owned(), dtype: Dtype::F32, shape: vec![0], begin: 8, end: 8 }).collect();
+        Header { tensors, metadata: BTreeMap::new() }
+    }
+
+    fn build(files: &[(&str, &[&str])], index: Option<&str>) -> Result<Model> {
+        let mut builder = ModelBuilder::default();
+        for (name, tensors) in files {
+            builder.add_file(name, 8, header(tensors))?;
+        }
+        if let Some(json) = index {
+            builder.add_index("model.safetensors.index.json", parse_index("model.safetensors.index.json", json.as_bytes())?)?;
+        }
+        builder.finish()
+    }
+
+    fn names(model: &Model) -> Vec<&str> {
+        model.tensors.iter().map(|t| t.info.name.as_str()).collect()
+    }
+
+    #[test]
+    fn tensors_come_in_the_order_weightwatcher_walks_them() {
+        let files: &[(&str, &[&str])] = &[("m-2.safetensors", &["c"]), ("m-1.safetensors", &["a", "b"])];
+        assert_eq!(names(&build(files, None).unwrap()), ["a", "b", "c"]);
+        let index = r#"{"weight_map":{"c":"m-2.safetensors","b":"m-1.safetensors","a":"m-1.safetensors"}}"#;
+        assert_eq!(names(&build(files, Some(index)).unwrap()), ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn incomplete_models_are_refused_with_the_file_that_is_missing() {
+        let fails = |files: &[(&str, &[&str])], index: Option<&str>, part: &str| {
+            let message = build(files, index).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        fails(&[], None, "no safetensors file");
+        fails(&[("m-00001-of-00002.safetensors", &["a"])], None, "1 of the 2 shards");
+        fails(&[("a.safetensors", &["a"])], Some(r#"{"weight_map":{"a":"a.safetensors","b":"b.safetensors"}}"#), "shard \"b.safetensors\"");
+        fails(&[("a.safetensors", &["a"])], Some(r#"{"weight_map":{"x":"a.safetensors"}}"#), "no such tensor");
+        fails(&[("a.safetensors", &["t"]), ("b.safetensors", &["t"])], None, "in both");
+        fails(&[("a.safetensors", &["t"]), ("a.safetensors", &["t"])], None, "twice");
+    }
+}

@@ -1,0 +1,111 @@
+//! Models in several files: the index that says which tensor is where, and names that count.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::error::{Error, Result, quoted};
+
+/// The `weight_map` of a `*.safetensors.index.json`: tensor name and file name, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardIndex {
+    /// Where each tensor is.
+    pub weight_map: Vec<(String, String)>,
+}
+
+/// Whether a file of this name is a shard index.
+pub fn is_index_name(file: &str) -> bool {
+    file.ends_with(".safetensors.index.json")
+}
+
+/// Parses a `*.safetensors.index.json`.
+///
+/// # Errors
+/// [`Error::Format`]: broken JSON, no `weight_map`, a tensor named twice, a shard that is not a plain file name.
+pub fn parse_index(file: &str, json: &[u8]) -> Result<ShardIndex> {
+    #[derive(serde::Deserialize)]
+    struct Raw {
+        weight_map: Entries,
+    }
+    let file = quoted(file);
+    let raw: Raw = serde_json::from_slice(json).map_err(|e| Error::Format(format!("{file} is not a valid index of shards: {e}; download it again")))?;
+    for (tensor, shard) in &raw.weight_map.0 {
+        // A name with a folder in it would make us read outside the model.
+        if shard.is_empty() || shard.contains(['/', '\\']) || shard == ".." {
+            return Err(Error::Format(format!("{file} puts tensor {} into {}, which is not a plain file name", quoted(tensor), quoted(shard))));
+        }
+    }
+    Ok(ShardIndex { weight_map: raw.weight_map.0 })
+}
+
+struct Entries(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object that maps tensor names to file names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                let mut seen = HashSet::new();
+                while let Some((tensor, shard)) = map.next_entry::<String, String>()? {
+                    if !seen.insert(tensor.clone()) {
+                        return Err(A::Error::custom(format!("the tensor {} is named twice", quoted(&tensor))));
+                    }
+                    entries.push((tensor, shard));
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// The number of shards that a name like `model-00001-of-00003.safetensors` promises, with the name's stem; `None` for
+/// other names.
+pub(super) fn shard_of(file: &str) -> Option<(&str, u32)> {
+    let stem = file.strip_suffix(".safetensors")?;
+    let (rest, count) = stem.rsplit_once("-of-")?;
+    let (prefix, number) = rest.rsplit_once('-')?;
+    let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());
+    if !digits(count) || !digits(number) {
+        return None;
+    }
+    Some((prefix, count.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_keeps_its_order_and_refuses_nonsense() {
+        let index = parse_index("i", br#"{"metadata":{"total_size":1},"weight_map":{"b.weight":"m-2.safetensors","a.weight":"m-1.safetensors"}}"#).unwrap();
+        assert_eq!(index.weight_map[0].0, "b.weight");
+        for (json, part) in [
+            (&b"{"[..], "not a valid index"),
+            (br#"{"weight_map":{"a":"../x.safetensors"}}"#, "plain file name"),
+            (br#"{"weight_map":{"a":"x","a":"y"}}"#, "named twice"),
+            (br#"{"weight_map":[]}"#, "not a valid index"),
+            (b"{}", "weight_map"),
+        ] {
+            let error = parse_index("i.json", json).unwrap_err();
+            assert_eq!(error.code(), "format");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_that_count_are_understood() {
+        assert_eq!(shard_of("model-00001-of-00003.safetensors"), Some(("model", 3)));
+        assert_eq!(shard_of("model-x-of-00003.safetensors"), None);
+        assert_eq!(shard_of("model.safetensors"), None);
+        assert_eq!(shard_of("a-1-of-99999999999999.safetensors"), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! Tables as CSV.
+
+use std::fmt::Display;
+
+use super::number::Number;
+use super::rows::{ComparisonRow, LayerRow};
+
+/// A column: its name and how to read its cell.
+type Column<Row> = (&'static str, fn(&Row) -> String);
+
+/// `details.csv`: a row per level and layer; the level, `WeightWatcher`'s columns in its order, then ours.
+const DETAILS: &[Column<LayerRow>] = &[
+    ("quantization", |r| r.quantization.clone()),
+    ("layer_id", |r| text(r.layer_id)),
+    ("name", |r| r.name.clone()),
+    ("D", |r| r.ks_distance.to_text()),
+    ("M", |r| text(r.m)),
+    ("N", |r| text(r.n)),
+    ("Q", |r| Number::from(r.q).to_text()),
+    ("alpha", |r| r.alpha.to_text()),
+    ("alpha_weighted", |r| r.alpha_weighted.to_text()),
+    ("entropy", |r| r.entropy.to_text()),
+    ("has_esd", |r| truth(r.has_esd)),
+    ("lambda_max", |r| r.lambda_max.to_text()),
+    ("layer_type", |r| r.layer_type.clone()),
+    ("log_alpha_norm", |r| r.log_alpha_norm.to_text()),
+    ("log_norm", |r| r.log_norm.to_text()),
+    ("log_spectral_norm", |r| r.log_spectral_norm.to_text()),
+    ("longname", |r| r.longname.clone()),
+    ("matrix_rank", |r| count(r.matrix_rank)),
+    ("norm", |r| r.norm.to_text()),
+    ("num_evals", |r| text(r.num_evals)),
+    ("num_pl_spikes", |r| count(r.num_pl_spikes)),
+    ("rank_loss", |r| count(r.rank_loss)),
+    ("rf", |r| text(r.rf)),
+    ("sigma", |r| r.sigma.to_text()),
+    ("spectral_norm", |r| r.spectral_norm.to_text()),
+    ("stable_rank", |r| r.stable_rank.to_text()),
+    ("status", |r| text(r.status.as_str())),
+    ("sv_max", |r| r.sv_max.to_text()),
+    ("sv_min", |r| r.sv_min.to_text()),
+    ("warning", |r| r.warning.clone()),
+    ("weak_rank_loss", |r| count(r.weak_rank_loss)),
+    ("xmax", |r| r.xmax.to_text()),
+    ("xmin", |r| r.xmin.to_text()),
+    ("reason", |r| r.reason.clone().unwrap_or_default()),
+    ("counted", |r| truth(r.counted)),
+    ("quantized", |r| truth(r.quantized)),
+    ("dtype", |r| r.dtype.clone()),
+    ("shape", |r| r.shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")),
+    ("bits_per_weight", |r| r.bits_per_weight.to_text()),
+    ("nonzero_fraction", |r| r.nonzero_fraction.to_text()),
+    ("relative_error", |r| r.relative_error.to_text()),
+    ("sqnr_db", |r| r.sqnr_db.to_text()),
+];
+
+/// `quantization_comparison.csv`: the study's columns, then ours.
+const COMPARISON: &[Column<ComparisonRow>] = &[
+    ("quantization", |r| r.quantization.clone()),
+    ("num_layers", |r| text(r.num_layers)),
+    ("alpha_mean", |r| r.alpha_mean.to_text()),
+    ("alpha_std", |r| r.alpha_std.to_text()),
+    ("alpha_min", |r| r.alpha_min.to_text()),
+    ("alpha_max", |r| r.alpha_max.to_text()),
+    ("alpha_median", |r| r.alpha_median.to_text()),
+    ("layers_below_2", |r| text(r.layers_below_2)),
+    ("layers_above_6", |r| text(r.layers_above_6)),
+    ("layers_optimal", |r| text(r.layers_optimal)),
+    ("alpha_hat", |r| r.alpha_hat.to_text()),
+    ("log_norm_mean", |r| r.log_norm_mean.to_text()),
+    ("label", |r| r.label.clone()),
+    ("relative_error_mean", |r| r.relative_error_mean.to_text()),
+    ("sqnr_db_mean", |r| r.sqnr_db_mean.to_text()),
+    ("nonzero_fraction_mean", |r| r.nonzero_fraction_mean.to_text()),
+    ("bits_per_weight_mean", |r| r.bits_per_weight_mean.to_text()),
+    ("failed", |r| text(r.failed)),
+    ("alpha_change_percent", |r| r.alpha_change_percent.to_text()),
+    ("alpha_abs_change_mean", |r| r.alpha_abs_change_mean.to_text()),
+    ("pearson", |r| r.pearson.to_text()),
+    ("spearman", |r| r.spearman.to_text()),
+];
+
+/// The rows as `details.csv`.
+pub fn details_csv<'a>(rows: impl IntoIterator<Item = &'a LayerRow>) -> String {
+    write(DETAILS, rows)
+}
+
+/// The rows as `quantization_comparison.csv`.
+pub fn comparison_csv(rows: &[ComparisonRow]) -> String {
+    write(COMPARISON, rows)
+}
+
+fn write<'a, Row: 'a>(columns: &[Column<Row>], rows: impl IntoIterator<Item = &'a Row>) -> String {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    // Writing into memory fails only for records of unequal length, which one list of columns can't make.
+    let mut record = |cells: Vec<String>| writer.write_record(cells).is_ok();
+    let mut complete = record(columns.iter().map(|(name, _)| (*name).to_owned()).collect());
+    for row in rows {
+        complete &= record(columns.iter().map(|(_, cell)| cell(row)).collect());
+    }
+    debug_assert!(complete, "records of equal length");
+    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+fn text(value: impl Display) -> String {
+    value.to_string()
+}
+
+fn truth(value: bool) -> String {
+    // As pandas writes it.
+    if value { "True" } else { "False" }.to_owned()
+}
+
+/// A whole number, which JavaScript and optional values carry as a float.
+fn count(value: Number) -> String {
+    value.0.map_or_else(String::new, |v| format!("{v:.0}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_quoted_and_floats_round_trip() {
+        let columns: &[Column<(f64, &str)>] = &[("x", |r| Number::from(r.0).to_text()), ("a,\"b\"", |r| r.1.to_owned())];
+        let csv = write(columns, &[(0.1 + 0.2, "q\"uo,te\n"), (1e300, "")]);
+        assert_eq!(csv, "x,\"a,\"\"b\"\"\"\n0.30000000000000004,\"q\"\"uo,te\n\"\n1e300,\n");
+    }
+}

@@ -1,0 +1,14 @@
+//! What was found, as plain data, and the files and tables made of it. The numbers keep `WeightWatcher`'s names, so that
+//! notebooks written for it read our files.
+
+mod csv;
+mod json;
+mod number;
+mod rows;
+mod table;
+
+pub use self::csv::{comparison_csv, details_csv};
+pub use self::json::report_json;
+pub use self::number::Number;
+pub use self::rows::{ComparisonRow, Head, LayerInfo, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION, Settings, Skipped, Status};
+pub use self::table::{ComparisonCell, comparison_cells, comparison_markdown};

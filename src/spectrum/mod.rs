@@ -1,0 +1,26 @@
+//! Spectra of weight matrices: eigenvalues of the short-side Gram matrix, and what is read off them.
+
+mod eigen;
+mod gram;
+mod metrics;
+mod singular;
+
+pub use eigen::symmetric_eigenvalues;
+pub use gram::GramBuilder;
+pub use metrics::{Metrics, alpha_norm_log10};
+pub use singular::singular_values;
+
+/// Where a spectrum comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Eigenvalues of the Gram matrix: fast. Values below `n * 2.2e-16` of the largest can't be told from zero and are
+    /// reported as zero, so singular values below about 3e-7 of the largest are not seen.
+    #[default]
+    Gram,
+    /// True singular values, squared: needed where ranks and the smallest singular value matter to the last digit.
+    Svd,
+}
+
+/// `2^-52`, numpy's `finfo(float64).eps`.
+pub(crate) const EPSILON: f64 = f64::EPSILON;

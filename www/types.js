@@ -12,6 +12,9 @@
  * @property {boolean} svd
  * @property {string} layers glob list, "" = all
  *
+ * The options as the engine understood them.
+ * @typedef {Omit<Options, "svd"> & {spectrum: "gram" | "svd", min_evals: number, max_evals: number, max_N: number}} Settings
+ *
  * @typedef {object} LayerInfo
  * @property {number} layer_id
  * @property {string} name
@@ -38,7 +41,7 @@
  *
  * @typedef {object} Head
  * @property {Omit<Description, "layers">} model
- * @property {Options} settings
+ * @property {Settings} settings
  * @property {{name: string, label: string}[]} levels
  * @property {LayerInfo[]} layers
  * @property {Skipped[]} skipped
@@ -67,6 +70,7 @@
  * @property {string} dtype
  * @property {number[]} shape
  * @property {Maybe} nonzero_fraction
+ * @property {Maybe} bits_per_weight
  * @property {Maybe} relative_error
  * @property {Maybe} sqnr_db
  *
@@ -77,6 +81,7 @@
  * @property {Maybe} relative_error_mean
  * @property {Maybe} sqnr_db_mean
  * @property {Maybe} nonzero_fraction_mean
+ * @property {Maybe} bits_per_weight_mean
  * @property {Maybe} alpha_mean
  * @property {Maybe} alpha_std
  * @property {Maybe} alpha_min
@@ -89,6 +94,7 @@
  * @property {Maybe} log_norm_mean
  * @property {Maybe} failed
  * @property {Maybe} alpha_change_percent
+ * @property {Maybe} alpha_abs_change_mean
  * @property {Maybe} pearson
  * @property {Maybe} spearman
  *

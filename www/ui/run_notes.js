@@ -19,7 +19,7 @@ export function runNotes() {
         files.length === 1 ? shown(files[0].name) : count(files.length, "shard"),
         `dequantized: ${settings.dequantize}`,
         settings.compat === "none" ? "" : `compatible with: ${settings.compat}`,
-        settings.svd ? "true singular values" : "",
+        settings.spectrum === "svd" ? "true singular values" : "",
         settings.layers ? `layers: ${settings.layers}` : "",
       ].filter(Boolean).join(" · ");
       notes.replaceChildren(...said.map((note) => make("li", {}, shown(note))));

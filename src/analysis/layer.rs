@@ -10,14 +10,23 @@ use crate::matrix::Matrix;
 use crate::powerlaw::{PowerLawFit, fit_weightwatcher};
 use crate::quant::{Damage, NaiveGrid, Range, Scheme};
 use crate::report::{LayerRow, Number, Status};
-use crate::spectrum::{EPSILON, GramBuilder, Method, Metrics, alpha_norm_log10, singular_values, symmetric_eigenvalues};
+use crate::spectrum::{
+    EPSILON, GramBuilder, Method, Metrics, alpha_norm_log10, singular_values, symmetric_eigenvalues,
+};
 use crate::tensor::{Dtype, decode_f32};
 
 /// Analyses one tensor from its bytes: a row per level, in the order of `levels`.
 ///
 /// Always delivers all rows: what can't be computed is a row with status `failed` and a reason. Levels run in parallel on
 /// the current rayon pool, as many at once as fit into `limits.memory`; the numbers do not depend on how many that is.
-pub fn analyse_layer(layer: &Layer, dtype: Dtype, bytes: Vec<u8>, levels: &[Scheme], options: &Options, limits: &Limits) -> Vec<LayerRow> {
+pub fn analyse_layer(
+    layer: &Layer,
+    dtype: Dtype,
+    bytes: Vec<u8>,
+    levels: &[Scheme],
+    options: &Options,
+    limits: &Limits,
+) -> Vec<LayerRow> {
     let elements: u64 = layer.info.shape.iter().product();
     let weights = match decode(layer, dtype, bytes) {
         Ok(weights) => weights,
@@ -32,7 +41,8 @@ pub fn analyse_layer(layer: &Layer, dtype: Dtype, bytes: Vec<u8>, levels: &[Sche
     let at_once = concurrent_levels(layer, elements, computed.len(), limits);
     let mut rows: Vec<LayerRow> = Vec::with_capacity(levels.len());
     for group in computed.chunks(at_once) {
-        let group: Vec<LayerRow> = group.par_iter().map(|scheme| analyse_level(layer, dtype, &weights, range, *scheme, options)).collect();
+        let group: Vec<LayerRow> =
+            group.par_iter().map(|scheme| analyse_level(layer, dtype, &weights, range, *scheme, options)).collect();
         rows.extend(group);
     }
     for scheme in &levels[rows.len()..] {
@@ -58,7 +68,14 @@ fn decode(layer: &Layer, dtype: Dtype, bytes: Vec<u8>) -> Result<Matrix> {
     Matrix::new(rows, cols, values)
 }
 
-fn analyse_level(layer: &Layer, dtype: Dtype, weights: &Matrix, range: Range, scheme: Scheme, options: &Options) -> LayerRow {
+fn analyse_level(
+    layer: &Layer,
+    dtype: Dtype,
+    weights: &Matrix,
+    range: Range,
+    scheme: Scheme,
+    options: &Options,
+) -> LayerRow {
     let grid = match scheme {
         Scheme::Naive { bits, symmetric } => Some(NaiveGrid::new(range, bits, symmetric, options.arithmetic(), dtype)),
         Scheme::Stored => None,
@@ -92,9 +109,16 @@ struct Spectrum {
     rank_loss: usize,
 }
 
-fn spectrum(layer: &Layer, weights: &Matrix, grid: Option<&NaiveGrid>, method: Method, damage: &mut Damage) -> Result<Spectrum> {
+fn spectrum(
+    layer: &Layer,
+    weights: &Matrix,
+    grid: Option<&NaiveGrid>,
+    method: Method,
+    damage: &mut Damage,
+) -> Result<Spectrum> {
     let long_side = layer.gram_shape().1;
-    let mut result = Spectrum { eigenvalues: Vec::new(), sv_max: 0.0, sv_min: f64::INFINITY, sv_min_of_slices: 0.0, rank_loss: 0 };
+    let mut result =
+        Spectrum { eigenvalues: Vec::new(), sv_max: 0.0, sv_min: f64::INFINITY, sv_min_of_slices: 0.0, rank_loss: 0 };
     let mut add = |matrix: &Matrix, factor: f64, damage: &mut Damage| -> Result<()> {
         let mut eigenvalues = matrix_eigenvalues(matrix, grid, method, damage)?;
         let largest = eigenvalues.last().copied().unwrap_or(0.0);
@@ -125,7 +149,12 @@ fn spectrum(layer: &Layer, weights: &Matrix, grid: Option<&NaiveGrid>, method: M
 }
 
 /// Squared singular values of one (quantized) matrix, ascending, and its damage on the way.
-fn matrix_eigenvalues(matrix: &Matrix, grid: Option<&NaiveGrid>, method: Method, damage: &mut Damage) -> Result<Vec<f64>> {
+fn matrix_eigenvalues(
+    matrix: &Matrix,
+    grid: Option<&NaiveGrid>,
+    method: Method,
+    damage: &mut Damage,
+) -> Result<Vec<f64>> {
     if method == Method::Svd {
         let mut values = matrix.values().to_vec();
         quantize_block(matrix.values(), grid, &mut values, damage)?;
@@ -279,7 +308,8 @@ fn fill_fit(row: &mut LayerRow, fit: &PowerLawFit, eigenvalues: &[f64], log_spec
     row.status = Status::Success;
     row.alpha = fit.alpha.into();
     // With fewer than eight values WeightWatcher reports the standard error of a fit it skipped, which is negative.
-    row.sigma = if compat || fit.sigma >= 0.0 { fit.sigma } else { (fit.alpha - 1.0) / (fit.tail_len as f64).sqrt() }.into();
+    row.sigma =
+        if compat || fit.sigma >= 0.0 { fit.sigma } else { (fit.alpha - 1.0) / (fit.tail_len as f64).sqrt() }.into();
     row.ks_distance = fit.ks_distance.into();
     row.xmin = fit.xmin.into();
     row.xmax = fit.xmax.into();

@@ -82,12 +82,19 @@ pub fn select(model: &Model, options: &Options) -> Result<Selection> {
         let info = &entry.info;
         let verdict = match info.name.strip_suffix(".weight").zip(id) {
             None => Err("its name does not end in .weight".to_owned()),
-            Some((name, _)) if wanted.as_ref().is_some_and(|w| !w.is_match(name) && !w.is_match(&info.name)) => Err("not among the layers asked for".to_owned()),
+            Some((name, _)) if wanted.as_ref().is_some_and(|w| !w.is_match(name) && !w.is_match(&info.name)) => {
+                Err("not among the layers asked for".to_owned())
+            }
             Some((name, id)) => layer_of(info, name, id, options),
         };
         match verdict {
             Ok((kind, info)) => selection.layers.push(Layer { tensor, kind, info }),
-            Err(reason) => selection.skipped.push(Skipped { name: info.name.clone(), dtype: info.dtype.to_string(), shape: info.shape.clone(), reason }),
+            Err(reason) => selection.skipped.push(Skipped {
+                name: info.name.clone(),
+                dtype: info.dtype.to_string(),
+                shape: info.shape.clone(),
+                reason,
+            }),
         }
     }
     if !options.compat.is_weightwatcher() {
@@ -97,7 +104,12 @@ pub fn select(model: &Model, options: &Options) -> Result<Selection> {
 }
 
 fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> Result<(LayerKind, LayerInfo), String> {
-    let dims: Vec<usize> = info.shape.iter().map(|d| usize::try_from(*d)).collect::<Result<_, _>>().map_err(|_| "too large for this machine's address space".to_owned())?;
+    let dims: Vec<usize> = info
+        .shape
+        .iter()
+        .map(|d| usize::try_from(*d))
+        .collect::<Result<_, _>>()
+        .map_err(|_| "too large for this machine's address space".to_owned())?;
     let (kind, a, b, rf) = match dims[..] {
         [rows, _] | [rows, _, _, _] if rows < 2 => return Err("first dimension below 2".to_owned()),
         [rows, cols] => (LayerKind::Dense { rows, cols }, rows, cols, 1),
@@ -209,7 +221,16 @@ mod tests {
     fn model(shards: &[&[(&str, &[u64])]]) -> Model {
         let mut builder = ModelBuilder::default();
         for (number, tensors) in shards.iter().enumerate() {
-            let tensors = tensors.iter().map(|(name, shape)| TensorInfo { name: (*name).to_owned(), dtype: Dtype::F32, shape: shape.to_vec(), begin: 8, end: 8 }).collect();
+            let tensors = tensors
+                .iter()
+                .map(|(name, shape)| TensorInfo {
+                    name: (*name).to_owned(),
+                    dtype: Dtype::F32,
+                    shape: shape.to_vec(),
+                    begin: 8,
+                    end: 8,
+                })
+                .collect();
             builder.add_file(&format!("{number}.safetensors"), 8, Header { tensors, ..Header::default() }).unwrap();
         }
         builder.finish().unwrap()
@@ -224,20 +245,46 @@ mod tests {
     #[test]
     fn ids_and_order_are_weightwatchers_for_a_directory() {
         // From the tool: tests/data/weightwatcher/behaviour.json, dir_single_order and dir_three_shards_no_index.
-        let one = model(&[&[("L0.weight", SHAPE), ("L1.weight", SHAPE), ("L10.weight", SHAPE), ("L11.weight", SHAPE), ("L2.weight", SHAPE)]]);
+        let one = model(&[&[
+            ("L0.weight", SHAPE),
+            ("L1.weight", SHAPE),
+            ("L10.weight", SHAPE),
+            ("L11.weight", SHAPE),
+            ("L2.weight", SHAPE),
+        ]]);
         let compat = Options { compat: Compat::WeightWatcher, ..Options::default() };
         assert_eq!(ids(&select(&one, &compat).unwrap()), [(0, "L0"), (1, "L1"), (2, "L10"), (3, "L11"), (4, "L2")]);
-        assert_eq!(ids(&select(&one, &Options::default()).unwrap()), [(0, "L0"), (1, "L1"), (4, "L2"), (2, "L10"), (3, "L11")]);
-        let three = model(&[&[("L0.weight", SHAPE), ("L1.weight", SHAPE)], &[("L10.weight", SHAPE), ("L2.weight", SHAPE)], &[("L11.weight", SHAPE)]]);
+        assert_eq!(
+            ids(&select(&one, &Options::default()).unwrap()),
+            [(0, "L0"), (1, "L1"), (4, "L2"), (2, "L10"), (3, "L11")]
+        );
+        let three = model(&[
+            &[("L0.weight", SHAPE), ("L1.weight", SHAPE)],
+            &[("L10.weight", SHAPE), ("L2.weight", SHAPE)],
+            &[("L11.weight", SHAPE)],
+        ]);
         assert_eq!(ids(&select(&three, &compat).unwrap()), [(0, "L0"), (1, "L1"), (2, "L10"), (3, "L2"), (6, "L11")]);
-        assert_eq!(ids(&select(&three, &Options::default()).unwrap()), [(0, "L0"), (1, "L1"), (3, "L2"), (2, "L10"), (4, "L11")]);
+        assert_eq!(
+            ids(&select(&three, &Options::default()).unwrap()),
+            [(0, "L0"), (1, "L1"), (3, "L2"), (2, "L10"), (4, "L11")]
+        );
     }
 
     #[test]
     fn each_skipped_tensor_has_its_reason() {
         let m = model(&[&[
-            ("a.bias", &[384]), ("b.weight", &[384]), ("c.weight", &[1, 300]), ("d.weight", &[2, 384]), ("e.weight", &[20_000, 16_000]), ("f.weight", &[60_000, 100]),
-            ("g.weight", &[32, 16, 3]), ("h.weight", &[0, 10]), ("i.weight", &[8, 8]), ("j.weight", &[50_000, 8]), ("k.weight", &[32, 1, 3, 3]), ("scalar.weight", &[]),
+            ("a.bias", &[384]),
+            ("b.weight", &[384]),
+            ("c.weight", &[1, 300]),
+            ("d.weight", &[2, 384]),
+            ("e.weight", &[20_000, 16_000]),
+            ("f.weight", &[60_000, 100]),
+            ("g.weight", &[32, 16, 3]),
+            ("h.weight", &[0, 10]),
+            ("i.weight", &[8, 8]),
+            ("j.weight", &[50_000, 8]),
+            ("k.weight", &[32, 1, 3, 3]),
+            ("scalar.weight", &[]),
             ("l.weight", &[300, 0]),
         ]]);
         let selection = select(&m, &Options::default()).unwrap();
@@ -258,14 +305,26 @@ mod tests {
     #[test]
     fn convolutions_have_sides_and_their_odd_twin_in_compat_mode() {
         let m = model(&[&[("a.weight", &[8, 16, 2, 2]), ("b.weight", &[16, 32, 1, 1])]]);
-        let sides = |compat| -> Vec<(u64, u64)> { select(&m, &Options { compat, ..Options::default() }).unwrap().layers.iter().map(|l| (l.info.n, l.info.m)).collect() };
+        let sides = |compat| -> Vec<(u64, u64)> {
+            select(&m, &Options { compat, ..Options::default() })
+                .unwrap()
+                .layers
+                .iter()
+                .map(|l| (l.info.n, l.info.m))
+                .collect()
+        };
         assert_eq!(sides(Compat::None), [(16, 8), (32, 16)]);
         assert_eq!(sides(Compat::WeightWatcher), [(8, 16), (32, 16)]);
     }
 
     #[test]
     fn layers_are_picked_by_pattern_and_embeddings_do_not_count() {
-        let m = model(&[&[("embeddings.word.weight", SHAPE), ("h.0.q.weight", SHAPE), ("h.1.q.weight", SHAPE), ("transformer.wte.weight", SHAPE)]]);
+        let m = model(&[&[
+            ("embeddings.word.weight", SHAPE),
+            ("h.0.q.weight", SHAPE),
+            ("h.1.q.weight", SHAPE),
+            ("transformer.wte.weight", SHAPE),
+        ]]);
         let picked = |layers: &str| select(&m, &Options { layers: layers.to_owned(), ..Options::default() }).unwrap();
         assert_eq!(ids(&picked("h.*,*wte.weight")).len(), 3);
         assert_eq!(ids(&picked("h.1.q")), [(2, "h.1.q")]);

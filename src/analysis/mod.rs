@@ -12,4 +12,4 @@ pub use layer::analyse_layer;
 pub use layers::{Layer, LayerKind, Selection, select};
 pub use options::{Compat, Options};
 pub use plan::{Limits, Next};
-pub use run::{Analysis, Finished, Progress, describe, report};
+pub use run::{Analysis, Finished, Progress, comparison, describe, report};

@@ -119,7 +119,9 @@ impl Options {
         }
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
-            set.add(Glob::new(pattern).map_err(|e| Error::Options(format!("the layer pattern {} can't be used: {}", quoted(pattern), e.kind())))?);
+            set.add(Glob::new(pattern).map_err(|e| {
+                Error::Options(format!("the layer pattern {} can't be used: {}", quoted(pattern), e.kind()))
+            })?);
         }
         let set = set.build().map_err(|e| Error::Options(format!("the layer patterns can't be used: {}", e.kind())))?;
         Ok(Some(set))

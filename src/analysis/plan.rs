@@ -43,7 +43,12 @@ impl Plan {
     pub(super) fn new(layers: &[Layer], elements: impl Fn(&Layer) -> u64, levels: usize, limits: Limits) -> Self {
         let mut waiting: Vec<usize> = (0..layers.len()).collect();
         waiting.sort_by(|a, b| layers[*b].work().total_cmp(&layers[*a].work()).then(a.cmp(b)));
-        let needs = layers.iter().map(|layer| bytes_needed(layer, elements(layer), concurrent_levels(layer, elements(layer), levels, &limits))).collect();
+        let needs = layers
+            .iter()
+            .map(|layer| {
+                bytes_needed(layer, elements(layer), concurrent_levels(layer, elements(layer), levels, &limits))
+            })
+            .collect();
         Self { waiting: waiting.into(), needs, in_flight: Vec::new(), in_flight_bytes: 0, limits }
     }
 
@@ -53,7 +58,8 @@ impl Plan {
             return if self.in_flight.is_empty() { Next::Done } else { Next::Wait };
         };
         // One more than the threads, so that a layer is read while the others are computed.
-        let has_room = self.in_flight.len() <= self.limits.threads && self.in_flight_bytes + self.needs[layer] <= self.limits.memory;
+        let has_room = self.in_flight.len() <= self.limits.threads
+            && self.in_flight_bytes + self.needs[layer] <= self.limits.memory;
         if !has_room && !self.in_flight.is_empty() {
             return Next::Wait;
         }

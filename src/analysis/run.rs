@@ -15,7 +15,9 @@ use crate::error::{Error, Result};
 use crate::format::{Model, TensorInfo};
 use crate::progress::Cancellation;
 use crate::quant::Scheme;
-use crate::report::{ComparisonRow, Head, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION};
+use crate::report::{
+    ComparisonRow, Head, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,
+};
 use crate::spectrum::Method;
 
 /// How far a run is.
@@ -76,9 +78,13 @@ pub fn describe(model: &Model, options: &Options) -> Result<Head> {
 /// The report of some or all rows of a run. Rows may come in any order.
 pub fn report(head: &Head, rows: &[LayerRow], status: RunStatus) -> ModelReport {
     let mut rows: Vec<LayerRow> = rows.to_vec();
-    let level_rank: BTreeMap<&str, usize> = head.levels.iter().enumerate().map(|(rank, level)| (level.name.as_str(), rank)).collect();
-    let layer_rank: BTreeMap<&str, usize> = head.layers.iter().enumerate().map(|(rank, layer)| (layer.name.as_str(), rank)).collect();
-    rows.sort_by_key(|row| (level_rank.get(row.quantization.as_str()).copied(), layer_rank.get(row.name.as_str()).copied()));
+    let level_rank: BTreeMap<&str, usize> =
+        head.levels.iter().enumerate().map(|(rank, level)| (level.name.as_str(), rank)).collect();
+    let layer_rank: BTreeMap<&str, usize> =
+        head.layers.iter().enumerate().map(|(rank, layer)| (layer.name.as_str(), rank)).collect();
+    rows.sort_by_key(|row| {
+        (level_rank.get(row.quantization.as_str()).copied(), layer_rank.get(row.name.as_str()).copied())
+    });
     ModelReport {
         schema: SCHEMA.to_owned(),
         schema_version: SCHEMA_VERSION,
@@ -112,8 +118,14 @@ impl Analysis {
         }
         let head = head(&model, &selection, &options)?;
         let levels = options.levels()?;
-        let plan = Plan::new(&selection.layers, |layer| model.tensors[layer.tensor].info.elements(), levels.len(), limits);
-        let progress = Progress { layers_done: 0, layers_total: selection.layers.len() as u64, work_done: 0.0, work_total: selection.layers.iter().map(|layer| work(layer, levels.len())).sum() };
+        let plan =
+            Plan::new(&selection.layers, |layer| model.tensors[layer.tensor].info.elements(), levels.len(), limits);
+        let progress = Progress {
+            layers_done: 0,
+            layers_total: selection.layers.len() as u64,
+            work_done: 0.0,
+            work_total: selection.layers.iter().map(|layer| work(layer, levels.len())).sum(),
+        };
         let (report_done, done) = channel();
         let shared = Arc::new(Shared { layers: selection.layers, levels, options, limits, cancellation });
         Ok(Self { shared, model, head, plan, done, report_done, rows: Vec::new(), progress })
@@ -142,7 +154,9 @@ impl Analysis {
         let layer = &self.shared.layers[layer];
         let need = Plan::smallest_need(layer, self.model.tensors[layer.tensor].info.elements());
         let limit = self.shared.limits.hard_limit;
-        (need > limit).then(|| format!("needs {} MB of memory, more than the {} MB there are", need.div_ceil(1_000_000), limit / 1_000_000))
+        (need > limit).then(|| {
+            format!("needs {} MB of memory, more than the {} MB there are", need.div_ceil(1_000_000), limit / 1_000_000)
+        })
     }
 
     /// The tensor of a layer, and the index of the file it is in.
@@ -166,10 +180,16 @@ impl Analysis {
             if shared.cancellation.is_cancelled() {
                 return;
             }
-            let compute = || analyse_layer(&shared.layers[layer], dtype, bytes, &shared.levels, &shared.options, &shared.limits);
+            let compute =
+                || analyse_layer(&shared.layers[layer], dtype, bytes, &shared.levels, &shared.options, &shared.limits);
             // A fault of ours costs one layer, not the run.
-            let rows = catch_unwind(AssertUnwindSafe(compute))
-                .unwrap_or_else(|_| failed_rows(&shared.layers[layer], &shared.levels, "internal error while this layer was analysed; please report it"));
+            let rows = catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|_| {
+                failed_rows(
+                    &shared.layers[layer],
+                    &shared.levels,
+                    "internal error while this layer was analysed; please report it",
+                )
+            });
             // Nobody listens any more after a cancelled run.
             let _ = report_done.send((layer, rows));
         }
@@ -184,7 +204,11 @@ impl Analysis {
     /// Takes what was finished since the last call. Waits up to `wait` for a first layer if there is none.
     pub fn take_finished(&mut self, wait: Duration) -> Finished {
         let mut rows = Vec::new();
-        let first = if wait.is_zero() { self.done.try_recv().ok() } else { self.done.recv_timeout(wait).map_err(|e| debug_assert!(e == RecvTimeoutError::Timeout)).ok() };
+        let first = if wait.is_zero() {
+            self.done.try_recv().ok()
+        } else {
+            self.done.recv_timeout(wait).map_err(|e| debug_assert!(e == RecvTimeoutError::Timeout)).ok()
+        };
         for (layer, finished) in first.into_iter().chain(std::iter::from_fn(|| self.done.try_recv().ok())) {
             self.plan.finished(layer);
             self.progress.layers_done += 1;
@@ -213,15 +237,22 @@ fn work(layer: &Layer, levels: usize) -> f64 {
 fn nothing_to_do(selection: &Selection, options: &Options) -> Error {
     if options.layers.is_empty() {
         let found = selection.skipped.len();
-        Error::Unsupported(format!("none of the {found} tensors is a weight matrix (2-D or 4-D, named *.weight, with {} to {} eigenvalues), so there is nothing to analyse; `describe` lists why each is left out", options.min_evals, options.max_evals))
+        Error::Unsupported(format!(
+            "none of the {found} tensors is a weight matrix (2-D or 4-D, named *.weight, with {} to {} eigenvalues), so there is nothing to analyse; `describe` lists why each is left out",
+            options.min_evals, options.max_evals
+        ))
     } else {
-        Error::Options(format!("no layer that can be analysed matches {:?}; `describe` lists the names", options.layers))
+        Error::Options(format!(
+            "no layer that can be analysed matches {:?}; `describe` lists the names",
+            options.layers
+        ))
     }
 }
 
 fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head> {
     let levels = options.levels()?;
-    let dtypes: std::collections::BTreeSet<&str> = selection.layers.iter().filter(|l| l.info.counted).map(|l| l.info.dtype.as_str()).collect();
+    let dtypes: std::collections::BTreeSet<&str> =
+        selection.layers.iter().filter(|l| l.info.counted).map(|l| l.info.dtype.as_str()).collect();
     let dtypes = dtypes.into_iter().collect::<Vec<_>>().join(", ");
     let label = |scheme: &Scheme| match scheme {
         Scheme::Stored if dtypes.is_empty() => "as stored".to_owned(),
@@ -251,7 +282,9 @@ fn notes(options: &Options) -> Vec<String> {
         "Between layers, no number here is a general predictor of how much a layer matters.".to_owned(),
     ];
     notes.push(match options.compat {
-        Compat::None => "Failed and degenerate fits have no alpha and are left out of means; the table counts them.".to_owned(),
+        Compat::None => {
+            "Failed and degenerate fits have no alpha and are left out of means; the table counts them.".to_owned()
+        }
         _ => "Compatibility mode: a failed fit is alpha = -1 and enters every mean, as in WeightWatcher.".to_owned(),
     });
     if options.method() == Method::Gram {

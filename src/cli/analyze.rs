@@ -15,7 +15,9 @@ use super::{Failure, print};
 use crate::analysis::{Analysis, Limits, Next, Progress};
 use crate::error::Error;
 use crate::progress::Cancellation;
-use crate::report::{ModelReport, RunStatus, Status, comparison_cells, comparison_csv, comparison_markdown, details_csv, report_json};
+use crate::report::{
+    ModelReport, RunStatus, Status, comparison_cells, comparison_csv, comparison_markdown, details_csv, report_json,
+};
 
 pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
     let source = Source::open(arguments.model.as_deref())?;
@@ -25,7 +27,8 @@ pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
     }
     let cancellation = Cancellation::default();
     let flag = cancellation.clone();
-    ctrlc::set_handler(move || flag.cancel()).map_err(|e| Failure::Core(Error::Unsupported(format!("can't listen for Ctrl-C: {e}"))))?;
+    ctrlc::set_handler(move || flag.cancel())
+        .map_err(|e| Failure::Core(Error::Unsupported(format!("can't listen for Ctrl-C: {e}"))))?;
 
     let report = analyse(arguments, source, &cancellation)?;
     if let Some(folder) = &arguments.output_dir {
@@ -48,12 +51,16 @@ pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
 fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation) -> Result<ModelReport, Failure> {
     // How long a finished layer or Ctrl-C may go unnoticed.
     const LOOK: Duration = Duration::from_millis(50);
-    let threads = arguments.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|e| Failure::Core(Error::Options(format!("can't start {threads} threads: {e}; try fewer with --threads"))))?;
-    let limits = Limits { threads, memory: memory(arguments, &source), hard_limit: arguments.memory.map_or(u64::MAX, |mb| mb * 1_000_000) };
+    let threads =
+        arguments.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| {
+        Failure::Core(Error::Options(format!("can't start {threads} threads: {e}; try fewer with --threads")))
+    })?;
+    let limits = Limits {
+        threads,
+        memory: memory(arguments, &source),
+        hard_limit: arguments.memory.map_or(u64::MAX, |mb| mb * 1_000_000),
+    };
     let mut analysis = Analysis::new(source.model.clone(), arguments.options(), limits, cancellation.clone())?;
     let bar = ProgressView::new(arguments.quiet);
     let status = loop {
@@ -88,7 +95,14 @@ fn memory(arguments: &Analyze, source: &Source) -> u64 {
         return mb * 1_000_000;
     }
     let options = arguments.options();
-    let largest = source.model.tensors.iter().map(|t| &t.info).filter(|info| info.shape.iter().all(|d| *d <= options.max_n)).map(|info| info.elements() * 4).max();
+    let largest = source
+        .model
+        .tensors
+        .iter()
+        .map(|t| &t.info)
+        .filter(|info| info.shape.iter().all(|d| *d <= options.max_n))
+        .map(|info| info.elements() * 4)
+        .max();
     largest.unwrap_or(0).saturating_mul(3).max(LEAST)
 }
 
@@ -97,9 +111,15 @@ struct ProgressView(ProgressBar);
 
 impl ProgressView {
     fn new(quiet: bool) -> Self {
-        let target = if quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if quiet || !std::io::stderr().is_terminal() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         let bar = ProgressBar::with_draw_target(Some(1000), target);
-        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3}%  {msg}  {elapsed} elapsed, {eta} left") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{wide_bar} {percent:>3}%  {msg}  {elapsed} elapsed, {eta} left")
+        {
             bar.set_style(style);
         }
         Self(bar)
@@ -127,7 +147,10 @@ fn write_files(folder: &Path, report: &ModelReport) -> Result<(), Failure> {
     };
     write("details.csv", details_csv(&report.rows))?;
     for level in &report.head.levels {
-        write(&format!("results_{}.csv", level.name), details_csv(report.rows.iter().filter(|row| row.quantization == level.name)))?;
+        write(
+            &format!("results_{}.csv", level.name),
+            details_csv(report.rows.iter().filter(|row| row.quantization == level.name)),
+        )?;
     }
     write("quantization_comparison.csv", comparison_csv(&report.comparison))?;
     write("report.json", report_json(report))
@@ -142,7 +165,14 @@ fn summary(report: &ModelReport, quiet: bool) -> String {
         .rows
         .iter()
         .filter(|row| row.status == Status::Failed)
-        .map(|row| format!("  {} {}: {}", row.quantization, row.name.escape_debug(), row.reason.as_deref().unwrap_or("no reason known")))
+        .map(|row| {
+            format!(
+                "  {} {}: {}",
+                row.quantization,
+                row.name.escape_debug(),
+                row.reason.as_deref().unwrap_or("no reason known")
+            )
+        })
         .collect();
     if !failed.is_empty() {
         const SHOWN: usize = 10;

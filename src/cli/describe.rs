@@ -24,11 +24,26 @@ pub(super) fn run(arguments: &Describe) -> Result<ExitCode, Failure> {
 fn tables(head: &Head) -> String {
     let model = &head.model;
     let files: Vec<String> = model.files.iter().map(|file| file.name.escape_debug().to_string()).collect();
-    let mut text = format!("{}: {} tensors, {} parameters, {} bytes\n\n", files.join(", "), model.tensors, model.parameters, model.bytes);
+    let mut text = format!(
+        "{}: {} tensors, {} parameters, {} bytes\n\n",
+        files.join(", "),
+        model.tensors,
+        model.parameters,
+        model.bytes
+    );
     let mut layers = table(&["id", "Layer", "Type", "dtype", "Shape", "N", "M", "Q", "rf", "Eigenvalues", "Quantized"]);
     for l in &head.layers {
         layers.add_row([
-            l.layer_id.to_string(), clean(&l.name), l.layer_type.clone(), l.dtype.clone(), shape(&l.shape), l.n.to_string(), l.m.to_string(), format!("{:.3}", l.q), l.rf.to_string(), l.num_evals.to_string(),
+            l.layer_id.to_string(),
+            clean(&l.name),
+            l.layer_type.clone(),
+            l.dtype.clone(),
+            shape(&l.shape),
+            l.n.to_string(),
+            l.m.to_string(),
+            format!("{:.3}", l.q),
+            l.rf.to_string(),
+            l.num_evals.to_string(),
             if l.counted { "yes" } else { "no (embedding)" }.to_owned(),
         ]);
     }
@@ -46,7 +61,10 @@ fn tables(head: &Head) -> String {
 /// A table without vertical lines, as wide as its content.
 pub(super) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(headings);
     table
 }
 

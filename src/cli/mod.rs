@@ -80,7 +80,9 @@ pub fn run() -> ExitCode {
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::write(Path::new("stdout"), &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::write(Path::new("stdout"), &error))
+        }
         _ => Ok(()),
     }
 }

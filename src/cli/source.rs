@@ -71,11 +71,14 @@ impl Bytes {
     }
 
     fn read(&mut self, begin: u64, len: u64) -> Result<Vec<u8>, Failure> {
-        let len = usize::try_from(len).map_err(|_| Error::Limit(format!("{len} bytes don't fit into this machine's memory")))?;
+        let len = usize::try_from(len)
+            .map_err(|_| Error::Limit(format!("{len} bytes don't fit into this machine's memory")))?;
         match self {
             Bytes::File(path, file) => {
                 let mut bytes = vec![0; len];
-                file.seek(SeekFrom::Start(begin)).and_then(|_| file.read_exact(&mut bytes)).map_err(|e| Failure::read(path, &e))?;
+                file.seek(SeekFrom::Start(begin))
+                    .and_then(|_| file.read_exact(&mut bytes))
+                    .map_err(|e| Failure::read(path, &e))?;
                 Ok(bytes)
             }
             Bytes::Embedded(bytes) => {
@@ -115,13 +118,21 @@ fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         return indexed_files(index);
     }
     if let [a, b, ..] = indexes[..] {
-        return Err(Error::Options(format!("{folder:?} holds several models ({} and {}); name one of the index files", quoted(&file_name(a)), quoted(&file_name(b)))).into());
+        return Err(Error::Options(format!(
+            "{folder:?} holds several models ({} and {}); name one of the index files",
+            quoted(&file_name(a)),
+            quoted(&file_name(b))
+        ))
+        .into());
     }
     let files: Vec<PathBuf> = paths.into_iter().filter(|p| p.extension().is_some_and(|e| e == "safetensors")).collect();
     let models: Vec<PathBuf> = files.iter().filter(|p| file_name(p).starts_with("model")).cloned().collect();
     let chosen = if models.is_empty() { files } else { models };
     if chosen.is_empty() {
-        return Err(Error::Format(format!("the folder {folder:?} holds no .safetensors file; name a model file or another folder")).into());
+        return Err(Error::Format(format!(
+            "the folder {folder:?} holds no .safetensors file; name a model file or another folder"
+        ))
+        .into());
     }
     Ok(chosen)
 }
@@ -130,7 +141,8 @@ fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 fn indexed_files(index: &Path) -> Result<Vec<PathBuf>, Failure> {
     let json = fs::read(index).map_err(|e| Failure::read(index, &e))?;
     let folder = index.parent().unwrap_or(Path::new("."));
-    let mut shards: Vec<String> = parse_index(&file_name(index), &json)?.weight_map.into_iter().map(|(_, shard)| shard).collect();
+    let mut shards: Vec<String> =
+        parse_index(&file_name(index), &json)?.weight_map.into_iter().map(|(_, shard)| shard).collect();
     shards.sort();
     shards.dedup();
     let shards = shards.into_iter().map(|shard| folder.join(shard)).filter(|path| path.exists());

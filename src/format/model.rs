@@ -61,7 +61,11 @@ impl ModelBuilder {
     /// [`Error::Options`] if there is one already.
     pub fn add_index(&mut self, name: &str, index: ShardIndex) -> Result<()> {
         if let Some((first, _)) = &self.index {
-            return Err(Error::Options(format!("there are two indexes of shards, {} and {}; give the files of one model", quoted(first), quoted(name))));
+            return Err(Error::Options(format!(
+                "there are two indexes of shards, {} and {}; give the files of one model",
+                quoted(first),
+                quoted(name)
+            )));
         }
         self.index = Some((name.to_owned(), index));
         Ok(())
@@ -74,7 +78,9 @@ impl ModelBuilder {
     /// file has not, or two files hold the same tensor.
     pub fn finish(self) -> Result<Model> {
         if self.files.is_empty() && self.index.is_none() {
-            return Err(Error::Options("no safetensors file was given; choose a .safetensors file or a folder with one".to_owned()));
+            return Err(Error::Options(
+                "no safetensors file was given; choose a .safetensors file or a folder with one".to_owned(),
+            ));
         }
         match &self.index {
             Some((name, index)) => self.check_index(name, index)?,
@@ -93,7 +99,12 @@ impl ModelBuilder {
             for info in tensors {
                 if let Some(other) = home.insert(info.name.clone(), file) {
                     let other: &ModelFile = &model.files[other];
-                    return Err(Error::Format(format!("tensor {} is in both {} and {}; give the files of one model only", quoted(&info.name), quoted(&other.name), quoted(&name))));
+                    return Err(Error::Format(format!(
+                        "tensor {} is in both {} and {}; give the files of one model only",
+                        quoted(&info.name),
+                        quoted(&other.name),
+                        quoted(&name)
+                    )));
                 }
                 model.tensors.push(TensorEntry { file, info });
             }
@@ -107,12 +118,21 @@ impl ModelBuilder {
         let missing: Vec<&str> = named.iter().copied().filter(|shard| !self.files.contains_key(*shard)).collect();
         if let [first, rest @ ..] = missing.as_slice() {
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            return Err(Error::Format(format!("the shard {}{more} that {} names is missing; put all shards in one place and give them together", quoted(first), quoted(name))));
+            return Err(Error::Format(format!(
+                "the shard {}{more} that {} names is missing; put all shards in one place and give them together",
+                quoted(first),
+                quoted(name)
+            )));
         }
         for (tensor, shard) in &index.weight_map {
             let (_, header) = &self.files[shard];
             if header.tensors.binary_search_by(|t| t.name.as_str().cmp(tensor)).is_err() {
-                return Err(Error::Format(format!("{} says that tensor {} is in {}, which has no such tensor; download the index and that shard again", quoted(name), quoted(tensor), quoted(shard))));
+                return Err(Error::Format(format!(
+                    "{} says that tensor {} is in {}, which has no such tensor; download the index and that shard again",
+                    quoted(name),
+                    quoted(tensor),
+                    quoted(shard)
+                )));
             }
         }
         Ok(())
@@ -128,7 +148,10 @@ impl ModelBuilder {
         }
         for ((stem, count), found) in present {
             if found != count {
-                return Err(Error::Format(format!("{found} of the {count} shards of {} are here; give all of them together", quoted(stem))));
+                return Err(Error::Format(format!(
+                    "{found} of the {count} shards of {} are here; give all of them together",
+                    quoted(stem)
+                )));
             }
         }
         Ok(())
@@ -147,7 +170,10 @@ mod tests {
     use safetensors::Dtype;
 
     fn header(names: &[&str]) -> Header {
-        let tensors = names.iter().map(|n| TensorInfo { name: (*n).to_owned(), dtype: Dtype::F32, shape: vec![0], begin: 8, end: 8 }).collect();
+        let tensors = names
+            .iter()
+            .map(|n| TensorInfo { name: (*n).to_owned(), dtype: Dtype::F32, shape: vec![0], begin: 8, end: 8 })
+            .collect();
         Header { tensors, metadata: BTreeMap::new() }
     }
 
@@ -157,7 +183,10 @@ mod tests {
             builder.add_file(name, 8, header(tensors))?;
         }
         if let Some(json) = index {
-            builder.add_index("model.safetensors.index.json", parse_index("model.safetensors.index.json", json.as_bytes())?)?;
+            builder.add_index(
+                "model.safetensors.index.json",
+                parse_index("model.safetensors.index.json", json.as_bytes())?,
+            )?;
         }
         builder.finish()
     }
@@ -182,7 +211,11 @@ mod tests {
         };
         fails(&[], None, "no safetensors file");
         fails(&[("m-00001-of-00002.safetensors", &["a"])], None, "1 of the 2 shards");
-        fails(&[("a.safetensors", &["a"])], Some(r#"{"weight_map":{"a":"a.safetensors","b":"b.safetensors"}}"#), "shard \"b.safetensors\"");
+        fails(
+            &[("a.safetensors", &["a"])],
+            Some(r#"{"weight_map":{"a":"a.safetensors","b":"b.safetensors"}}"#),
+            "shard \"b.safetensors\"",
+        );
         fails(&[("a.safetensors", &["a"])], Some(r#"{"weight_map":{"x":"a.safetensors"}}"#), "no such tensor");
         fails(&[("a.safetensors", &["t"]), ("b.safetensors", &["t"])], None, "in both");
         fails(&[("a.safetensors", &["t"]), ("a.safetensors", &["t"])], None, "twice");

@@ -57,18 +57,27 @@ pub fn header_len(file: &str, file_len: u64, first_bytes: &[u8]) -> Result<u64> 
         return Err(Error::Format(format!("{file} is empty (0 bytes); copy or download it again")));
     }
     let Some(first) = first_bytes.first_chunk::<8>().filter(|_| file_len >= 8) else {
-        return Err(Error::Format(format!("{file} has only {file_len} bytes, too few for a safetensors file; copy or download it again")));
+        return Err(Error::Format(format!(
+            "{file} has only {file_len} bytes, too few for a safetensors file; copy or download it again"
+        )));
     };
     let len = u64::from_le_bytes(*first);
     let is_text = first.iter().all(|b| matches!(b, b'\t' | b'\n' | b'\r' | 0x20..=0x7e));
     if is_text {
-        return Err(Error::Format(format!("{file} is a text file, not a safetensors file (a Git LFS pointer or a web page saved by mistake?); download the model file itself")));
+        return Err(Error::Format(format!(
+            "{file} is a text file, not a safetensors file (a Git LFS pointer or a web page saved by mistake?); download the model file itself"
+        )));
     }
     if len > MAX_HEADER_BYTES {
-        return Err(Error::Limit(format!("{file} claims a header of {len} bytes, over the format's limit of {MAX_HEADER_BYTES}; it is not a safetensors file or it is damaged")));
+        return Err(Error::Limit(format!(
+            "{file} claims a header of {len} bytes, over the format's limit of {MAX_HEADER_BYTES}; it is not a safetensors file or it is damaged"
+        )));
     }
     if len > file_len - 8 {
-        return Err(Error::Format(format!("{file} claims a header of {len} bytes but has only {} bytes after the length; it was cut short, download it again", file_len - 8)));
+        return Err(Error::Format(format!(
+            "{file} claims a header of {len} bytes but has only {} bytes after the length; it was cut short, download it again",
+            file_len - 8
+        )));
     }
     Ok(len)
 }
@@ -84,12 +93,14 @@ pub fn header_len(file: &str, file_len: u64, first_bytes: &[u8]) -> Result<u64> 
 /// One pass over the JSON and one sort of the tensors by offset.
 pub fn parse_header(file: &str, file_len: u64, json: &[u8]) -> Result<Header> {
     let file = quoted(file);
-    let text = std::str::from_utf8(json)
-        .map_err(|e| Error::Format(format!("the header of {file} is not UTF-8 at byte {}; the file is damaged", 8 + e.valid_up_to())))?;
+    let text = std::str::from_utf8(json).map_err(|e| {
+        Error::Format(format!("the header of {file} is not UTF-8 at byte {}; the file is damaged", 8 + e.valid_up_to()))
+    })?;
     let raw: RawHeader = serde_json::from_str(text)
         .map_err(|e| Error::Format(format!("the header of {file} is not a valid safetensors header: {}; the file is damaged or was made by a faulty tool", short(&e.to_string()))))?;
     let data_begin = 8 + json.len() as u64;
-    let data_len = file_len.checked_sub(data_begin).ok_or_else(|| Error::Format(format!("{file} ends inside its header")))?;
+    let data_len =
+        file_len.checked_sub(data_begin).ok_or_else(|| Error::Format(format!("{file} ends inside its header")))?;
 
     let mut tensors = Vec::with_capacity(raw.tensors.len());
     for (name, tensor) in raw.tensors {
@@ -102,19 +113,35 @@ pub fn parse_header(file: &str, file_len: u64, json: &[u8]) -> Result<Header> {
 
 fn check_tensor(file: &str, name: String, raw: &RawTensor, data_begin: u64, data_len: u64) -> Result<TensorInfo> {
     let shown = quoted(&name);
-    let dtype = Dtype::deserialize(StrDeserializer::<serde::de::value::Error>::new(&raw.dtype))
-        .map_err(|_| Error::Format(format!("{file}: tensor {shown} has the unknown dtype {}; the file is newer than this program or damaged", quoted(&raw.dtype))))?;
+    let dtype = Dtype::deserialize(StrDeserializer::<serde::de::value::Error>::new(&raw.dtype)).map_err(|_| {
+        Error::Format(format!(
+            "{file}: tensor {shown} has the unknown dtype {}; the file is newer than this program or damaged",
+            quoted(&raw.dtype)
+        ))
+    })?;
     let [begin, end] = raw.data_offsets;
     if begin > end {
-        return Err(Error::Format(format!("{file}: the data of tensor {shown} runs backwards, from byte {begin} to {end}; the file is damaged")));
+        return Err(Error::Format(format!(
+            "{file}: the data of tensor {shown} runs backwards, from byte {begin} to {end}; the file is damaged"
+        )));
     }
     if end > data_len {
-        return Err(Error::Format(format!("{file}: tensor {shown} ends at byte {end} of the data but the file holds {data_len}; it was cut short, download it again")));
+        return Err(Error::Format(format!(
+            "{file}: tensor {shown} ends at byte {end} of the data but the file holds {data_len}; it was cut short, download it again"
+        )));
     }
-    let needed = raw.shape.iter().try_fold(1_u64, |product, d| product.checked_mul(*d)).and_then(|elements| byte_len(dtype, elements));
+    let needed = raw
+        .shape
+        .iter()
+        .try_fold(1_u64, |product, d| product.checked_mul(*d))
+        .and_then(|elements| byte_len(dtype, elements));
     if needed != Some(end - begin) {
         let needed = needed.map_or_else(|| "an impossible number of".to_owned(), |n| n.to_string());
-        return Err(Error::Format(format!("{file}: tensor {shown} of shape {:?} and dtype {dtype} needs {needed} bytes but has {}; the file is damaged", raw.shape, end - begin)));
+        return Err(Error::Format(format!(
+            "{file}: tensor {shown} of shape {:?} and dtype {dtype} needs {needed} bytes but has {}; the file is damaged",
+            raw.shape,
+            end - begin
+        )));
     }
     Ok(TensorInfo { name, dtype, shape: raw.shape.clone(), begin: data_begin + begin, end: data_begin + end })
 }
@@ -126,15 +153,24 @@ fn check_layout(file: &str, tensors: &mut [TensorInfo], data_begin: u64, file_le
     for tensor in tensors.iter() {
         let shown = quoted(&tensor.name);
         if tensor.begin < covered {
-            return Err(Error::Format(format!("{file}: the data of tensor {shown} overlaps the tensor before it by {} bytes; the file is damaged", covered - tensor.begin)));
+            return Err(Error::Format(format!(
+                "{file}: the data of tensor {shown} overlaps the tensor before it by {} bytes; the file is damaged",
+                covered - tensor.begin
+            )));
         }
         if tensor.begin > covered {
-            return Err(Error::Format(format!("{file}: {} bytes before tensor {shown} belong to no tensor; the file is damaged", tensor.begin - covered)));
+            return Err(Error::Format(format!(
+                "{file}: {} bytes before tensor {shown} belong to no tensor; the file is damaged",
+                tensor.begin - covered
+            )));
         }
         covered = tensor.end;
     }
     if covered != file_len {
-        return Err(Error::Format(format!("{file}: the last {} bytes belong to no tensor; the file is damaged or not finished", file_len - covered)));
+        return Err(Error::Format(format!(
+            "{file}: the last {} bytes belong to no tensor; the file is damaged or not finished",
+            file_len - covered
+        )));
     }
     Ok(())
 }
@@ -179,7 +215,8 @@ impl<'de> Deserialize<'de> for RawHeader {
                     if name == "__metadata__" {
                         header.metadata = map.next_value()?;
                     } else {
-                        let tensor = map.next_value().map_err(|e| A::Error::custom(format!("tensor {}: {e}", quoted(&name))))?;
+                        let tensor =
+                            map.next_value().map_err(|e| A::Error::custom(format!("tensor {}: {e}", quoted(&name))))?;
                         header.tensors.push((name, tensor));
                     }
                 }
@@ -208,7 +245,9 @@ mod tests {
 
     #[test]
     fn each_fault_is_named_with_its_tensor() {
-        let one = |dtype: &str, shape: &str, offsets: &str| format!(r#"{{"a.weight":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#);
+        let one = |dtype: &str, shape: &str, offsets: &str| {
+            format!(r#"{{"a.weight":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
+        };
         assert!(parse(&one("F32", "[2,2]", "[0,16]"), 16).is_ok());
         assert!(message(&one("Q4_9", "[2,2]", "[0,16]"), 16).contains(r#"unknown dtype "Q4_9""#));
         assert!(message(&one("F32", "[2,2]", "[16,0]"), 16).contains("runs backwards"));
@@ -218,7 +257,11 @@ mod tests {
         assert!(message(&one("F32", "[2,2]", "[0,16]"), 20).contains("last 4 bytes"));
         assert!(message(&one("F32", "[-2,2]", "[0,16]"), 16).contains("a.weight"));
         assert!(message(&one("F32", "[1.5]", "[0,16]"), 16).contains("a.weight"));
-        let two = |first: &str, second: &str| format!(r#"{{"a":{{"dtype":"U8","shape":[4],"data_offsets":{first}}},"b":{{"dtype":"U8","shape":[4],"data_offsets":{second}}}}}"#);
+        let two = |first: &str, second: &str| {
+            format!(
+                r#"{{"a":{{"dtype":"U8","shape":[4],"data_offsets":{first}}},"b":{{"dtype":"U8","shape":[4],"data_offsets":{second}}}}}"#
+            )
+        };
         assert!(parse(&two("[4,8]", "[0,4]"), 8).is_ok());
         assert!(message(&two("[0,4]", "[2,6]"), 8).contains("overlaps"));
         assert!(message(&two("[0,4]", "[5,9]"), 9).contains("1 bytes before tensor \"b\""));
@@ -228,7 +271,10 @@ mod tests {
         assert!(message(&format!("{{\"a\":{}", "[".repeat(100_000)), 0).contains("not a valid"));
         assert!(message(&format!("{{\"a\":{{\"x\":{}", "{\"y\":".repeat(100_000)), 0).len() < 500);
         let name = "\\u001b[31m<script>alert(1)</script>";
-        assert!(message(&format!(r#"{{"{name}":{{"dtype":"U8","shape":[4],"data_offsets":[0,9]}}}}"#), 4).contains(r"\u{1b}"));
+        assert!(
+            message(&format!(r#"{{"{name}":{{"dtype":"U8","shape":[4],"data_offsets":[0,9]}}}}"#), 4)
+                .contains(r"\u{1b}")
+        );
         assert!(parse_header("m", 12, b"\xff\xfe{}").unwrap_err().to_string().contains("UTF-8"));
     }
 

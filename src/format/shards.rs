@@ -29,11 +29,16 @@ pub fn parse_index(file: &str, json: &[u8]) -> Result<ShardIndex> {
         weight_map: Entries,
     }
     let file = quoted(file);
-    let raw: Raw = serde_json::from_slice(json).map_err(|e| Error::Format(format!("{file} is not a valid index of shards: {e}; download it again")))?;
+    let raw: Raw = serde_json::from_slice(json)
+        .map_err(|e| Error::Format(format!("{file} is not a valid index of shards: {e}; download it again")))?;
     for (tensor, shard) in &raw.weight_map.0 {
         // A name with a folder in it would make us read outside the model.
         if shard.is_empty() || shard.contains(['/', '\\']) || shard == ".." {
-            return Err(Error::Format(format!("{file} puts tensor {} into {}, which is not a plain file name", quoted(tensor), quoted(shard))));
+            return Err(Error::Format(format!(
+                "{file} puts tensor {} into {}, which is not a plain file name",
+                quoted(tensor),
+                quoted(shard)
+            )));
         }
     }
     Ok(ShardIndex { weight_map: raw.weight_map.0 })

@@ -75,7 +75,8 @@ pub fn fit_weightwatcher(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
     }
     let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
     let spreads = spreads(&logs);
-    let (start, alpha, sigma, ks_distance) = if data.len() < FEW { scan_few(data, &spreads) } else { scan(data, &spreads) };
+    let (start, alpha, sigma, ks_distance) =
+        if data.len() < FEW { scan_few(data, &spreads) } else { scan(data, &spreads) };
     let xmin = data[start];
     Ok(PowerLawFit {
         alpha,
@@ -88,7 +89,9 @@ pub fn fit_weightwatcher(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
 }
 
 fn scan(data: &[f64], spreads: &[f64]) -> (usize, f64, f64, f64) {
-    let candidates: Vec<Candidate> = (0..data.len() - 1).map(|start| Candidate { start, alpha: 1.0 + (data.len() - start) as f64 / spreads[start] }).collect();
+    let candidates: Vec<Candidate> = (0..data.len() - 1)
+        .map(|start| Candidate { start, alpha: 1.0 + (data.len() - start) as f64 / spreads[start] })
+        .collect();
     // There are at least 19 candidates here.
     let (index, distance) = smallest_distance(data, &candidates).unwrap_or((0, 1.0));
     let Candidate { start, alpha } = candidates[index];

@@ -190,9 +190,15 @@ mod tests {
 
     #[test]
     fn two_bits_are_ternary_and_ties_go_to_even() {
-        assert_eq!(dequantized(&[4.0, 2.0, -2.0, 2.1, -4.0, 0.0], 2, true, Arithmetic::Exact, Dtype::F32), [4.0, 0.0, 0.0, 4.0, -4.0, 0.0]);
+        assert_eq!(
+            dequantized(&[4.0, 2.0, -2.0, 2.1, -4.0, 0.0], 2, true, Arithmetic::Exact, Dtype::F32),
+            [4.0, 0.0, 0.0, 4.0, -4.0, 0.0]
+        );
         // 6 / 4 = 1.5 goes to 2, 10 / 4 = 2.5 also.
-        assert_eq!(dequantized(&[28.0, 6.0, 10.0, -6.0], 4, true, Arithmetic::Exact, Dtype::F32), [28.0, 8.0, 8.0, -8.0]);
+        assert_eq!(
+            dequantized(&[28.0, 6.0, 10.0, -6.0], 4, true, Arithmetic::Exact, Dtype::F32),
+            [28.0, 8.0, 8.0, -8.0]
+        );
     }
 
     #[test]
@@ -204,7 +210,9 @@ mod tests {
     #[test]
     fn stored_rounds_to_the_dtype() {
         let weights = [1.0, 0.3, -0.7];
-        for (dtype, rounding) in [(Dtype::F16, Rounding::F16), (Dtype::BF16, Rounding::Bf16), (Dtype::F32, Rounding::None)] {
+        for (dtype, rounding) in
+            [(Dtype::F16, Rounding::F16), (Dtype::BF16, Rounding::Bf16), (Dtype::F32, Rounding::None)]
+        {
             let exact = dequantized(&weights, 8, true, Arithmetic::Exact, dtype);
             let stored = dequantized(&weights, 8, true, Arithmetic::Stored, dtype);
             assert_eq!(stored, exact.iter().map(|v| rounding.apply(*v)).collect::<Vec<_>>());

@@ -60,7 +60,10 @@ impl std::str::FromStr for Scheme {
         let bits = number.strip_suffix("bit").and_then(|n| n.parse::<u8>().ok()).filter(|bits| (2..=8).contains(bits));
         match bits {
             Some(bits) => Ok(Scheme::Naive { bits, symmetric }),
-            None => Err(Error::Options(format!("{} is not a quantization this version knows; use fp16, 2bit to 8bit, or 2bit-asym to 8bit-asym", quoted(name)))),
+            None => Err(Error::Options(format!(
+                "{} is not a quantization this version knows; use fp16, 2bit to 8bit, or 2bit-asym to 8bit-asym",
+                quoted(name)
+            ))),
         }
     }
 }
@@ -97,7 +100,10 @@ mod tests {
 
     #[test]
     fn the_baseline_is_always_there_and_first() {
-        assert_eq!(parse_levels("4bit, fp16,4bit").unwrap(), [Scheme::Stored, Scheme::Naive { bits: 4, symmetric: true }]);
+        assert_eq!(
+            parse_levels("4bit, fp16,4bit").unwrap(),
+            [Scheme::Stored, Scheme::Naive { bits: 4, symmetric: true }]
+        );
         assert_eq!(parse_levels("").unwrap(), [Scheme::Stored]);
     }
 }

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn cells_are_quoted_and_floats_round_trip() {
-        let columns: &[Column<(f64, &str)>] = &[("x", |r| Number::from(r.0).to_text()), ("a,\"b\"", |r| r.1.to_owned())];
+        let columns: &[Column<(f64, &str)>] =
+            &[("x", |r| Number::from(r.0).to_text()), ("a,\"b\"", |r| r.1.to_owned())];
         let csv = write(columns, &[(0.1 + 0.2, "q\"uo,te\n"), (1e300, "")]);
         assert_eq!(csv, "x,\"a,\"\"b\"\"\"\n0.30000000000000004,\"q\"\"uo,te\n\"\n1e300,\n");
     }

@@ -10,5 +10,8 @@ mod table;
 pub use self::csv::{comparison_csv, details_csv};
 pub use self::json::report_json;
 pub use self::number::Number;
-pub use self::rows::{ComparisonRow, Head, LayerInfo, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION, Settings, Skipped, Status};
+pub use self::rows::{
+    ComparisonRow, Head, LayerInfo, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,
+    Settings, Skipped, Status,
+};
 pub use self::table::{ComparisonCell, comparison_cells, comparison_markdown};

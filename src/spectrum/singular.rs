@@ -17,8 +17,15 @@ pub fn singular_values(matrix: &Matrix) -> Result<Vec<f64>> {
         return Err(Error::Numeric("the matrix has entries that are not finite".to_owned()));
     }
     // Row-major [rows, cols] is column-major [cols, rows]: the transpose, which has the same singular values.
-    let transposed = DMatrix::from_iterator(matrix.cols(), matrix.rows(), matrix.values().iter().map(|v| f64::from(*v)));
-    let mut values: Vec<f64> = if matrix.rows() > matrix.cols() { transposed.transpose() } else { transposed }.qr().r().singular_values().iter().copied().collect();
+    let transposed =
+        DMatrix::from_iterator(matrix.cols(), matrix.rows(), matrix.values().iter().map(|v| f64::from(*v)));
+    let mut values: Vec<f64> = if matrix.rows() > matrix.cols() { transposed.transpose() } else { transposed }
+        .qr()
+        .r()
+        .singular_values()
+        .iter()
+        .copied()
+        .collect();
     values.sort_by(f64::total_cmp);
     Ok(values)
 }

@@ -134,11 +134,25 @@ mod tests {
     #[test]
     fn float8_values_of_the_ocp_table() {
         // OCP 8-bit floating point specification, table 2: largest, smallest normal, subnormal bounds.
-        for (code, value) in [(0x7e, 448.0), (0x08, 2f32.powi(-6)), (0x07, 0.875 * 2f32.powi(-6)), (0x01, 2f32.powi(-9)), (0x80, -0.0), (0x38, 1.0), (0xb8, -1.0)] {
+        for (code, value) in [
+            (0x7e, 448.0),
+            (0x08, 2f32.powi(-6)),
+            (0x07, 0.875 * 2f32.powi(-6)),
+            (0x01, 2f32.powi(-9)),
+            (0x80, -0.0),
+            (0x38, 1.0),
+            (0xb8, -1.0),
+        ] {
             assert_eq!(one(Dtype::F8_E4M3, &[code]).to_bits(), value.to_bits(), "e4m3 {code:#x}");
         }
         assert!(one(Dtype::F8_E4M3, &[0x7f]).is_nan() && one(Dtype::F8_E4M3, &[0xff]).is_nan());
-        for (code, value) in [(0x7b, 57344.0), (0x04, 2f32.powi(-14)), (0x03, 0.75 * 2f32.powi(-14)), (0x01, 2f32.powi(-16)), (0xfc, f32::NEG_INFINITY)] {
+        for (code, value) in [
+            (0x7b, 57344.0),
+            (0x04, 2f32.powi(-14)),
+            (0x03, 0.75 * 2f32.powi(-14)),
+            (0x01, 2f32.powi(-16)),
+            (0xfc, f32::NEG_INFINITY),
+        ] {
             assert_eq!(one(Dtype::F8_E5M2, &[code]), value, "e5m2 {code:#x}");
         }
     }

@@ -1,0 +1,259 @@
+//! The browser shell: what `www/worker.js` calls. The API is described in `www/README.md`.
+
+use std::time::Duration;
+
+use js_sys::Uint8Array;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::prelude::*;
+
+use crate::analysis::{self, Limits, Next, Options};
+use crate::error::Error;
+use crate::format::{self, ModelBuilder};
+use crate::progress::Cancellation;
+use crate::report::{Head, LayerRow, RunStatus, comparison_csv, details_csv, report_json};
+
+#[cfg(target_feature = "atomics")]
+pub use wasm_bindgen_rayon::init_thread_pool;
+
+/// What a page may use of wasm's 4 GiB: the rest is for the module itself and for what the allocator can't place.
+const MEMORY: u64 = 3_200_000_000;
+
+/// Room for several layers in flight; a larger one runs alone.
+const IN_FLIGHT: u64 = 1_000_000_000;
+
+/// Sends panics to the console: without it they are `unreachable` and nothing else.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&info.to_string().into())));
+}
+
+/// Version of the module.
+#[wasm_bindgen]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+/// The options' defaults.
+///
+/// # Errors
+/// None in practice: the conversion of plain data.
+#[wasm_bindgen]
+pub fn default_options() -> Result<JsValue, JsValue> {
+    to_js(&Options::default())
+}
+
+/// How many bytes of header follow the first eight of a file.
+///
+/// # Errors
+/// As [`format::header_len`].
+#[wasm_bindgen]
+pub fn header_length(file_name: &str, file_size: f64, first_bytes: &[u8]) -> Result<f64, JsValue> {
+    format::header_len(file_name, file_size as u64, first_bytes).map(|len| len as f64).map_err(|e| to_error(&e))
+}
+
+/// A model, file by file.
+#[wasm_bindgen]
+pub struct Model {
+    builder: ModelBuilder,
+    model: Option<format::Model>,
+}
+
+#[wasm_bindgen]
+impl Model {
+    /// A model without files.
+    #[wasm_bindgen(constructor)]
+    #[expect(clippy::new_without_default, reason = "called from JavaScript only")]
+    pub fn new() -> Self {
+        Self { builder: ModelBuilder::default(), model: None }
+    }
+
+    /// Adds an index of shards, from its bytes.
+    ///
+    /// # Errors
+    /// As [`format::parse_index`].
+    pub fn add_index(&mut self, file_name: &str, bytes: &[u8]) -> Result<(), JsValue> {
+        format::parse_index(file_name, bytes)
+            .and_then(|index| self.builder.add_index(file_name, index))
+            .map_err(|e| to_error(&e))
+    }
+
+    /// Adds a safetensors file, from its header.
+    ///
+    /// # Errors
+    /// As [`format::parse_header`].
+    pub fn add_safetensors(&mut self, file_name: &str, file_size: f64, header: &[u8]) -> Result<(), JsValue> {
+        let size = file_size as u64;
+        format::parse_header(file_name, size, header)
+            .and_then(|header| self.builder.add_file(file_name, size, header))
+            .map_err(|e| to_error(&e))
+    }
+
+    /// All files are in.
+    ///
+    /// # Errors
+    /// As [`ModelBuilder::finish`].
+    pub fn finish(&mut self) -> Result<(), JsValue> {
+        self.model = Some(std::mem::take(&mut self.builder).finish().map_err(|e| to_error(&e))?);
+        Ok(())
+    }
+
+    /// The table of contents.
+    ///
+    /// # Errors
+    /// As [`analysis::describe`]; also if the model is not finished.
+    pub fn describe(&self, options: JsValue) -> Result<JsValue, JsValue> {
+        let options: Options = from_js(options)?;
+        to_js(&analysis::describe(self.finished()?, &options).map_err(|e| to_error(&e))?)
+    }
+
+    fn finished(&self) -> Result<&format::Model, JsValue> {
+        self.model
+            .as_ref()
+            .ok_or_else(|| to_error(&Error::Options("the model has no files yet; choose a file first".to_owned())))
+    }
+}
+
+/// A run over a model.
+#[wasm_bindgen]
+pub struct Analysis {
+    run: analysis::Analysis,
+    has_pool: bool,
+}
+
+#[wasm_bindgen]
+impl Analysis {
+    /// Prepares a run; `threads` is the size of the pool, 1 if there is none.
+    ///
+    /// # Errors
+    /// As [`analysis::Analysis::new`].
+    #[wasm_bindgen(constructor)]
+    pub fn new(model: &Model, options: JsValue, threads: usize) -> Result<Analysis, JsValue> {
+        let limits = Limits { threads: threads.max(1), memory: IN_FLIGHT, hard_limit: MEMORY };
+        let run =
+            analysis::Analysis::new(model.finished()?.clone(), from_js(options)?, limits, Cancellation::default())
+                .map_err(|e| to_error(&e))?;
+        Ok(Analysis { run, has_pool: threads > 1 })
+    }
+
+    /// What is known before the first layer.
+    ///
+    /// # Errors
+    /// None in practice: the conversion of plain data.
+    pub fn head(&self) -> Result<JsValue, JsValue> {
+        to_js(self.run.head())
+    }
+
+    /// What to do next: `{kind: "read", task, name, file, begin, end}`, `{kind: "wait"}` or `{kind: "done"}`.
+    ///
+    /// # Errors
+    /// None in practice: the conversion of plain data.
+    pub fn next(&mut self) -> Result<JsValue, JsValue> {
+        #[derive(Serialize)]
+        #[serde(tag = "kind", rename_all = "lowercase")]
+        enum Step<'a> {
+            Read { task: usize, name: &'a str, file: &'a str, begin: f64, end: f64 },
+            Wait,
+            Done,
+        }
+        let step = match self.run.next() {
+            Next::Read(task) => {
+                let (tensor, file) = self.run.source(task);
+                Step::Read {
+                    task,
+                    name: &tensor.name,
+                    file: &self.run.model().files[file].name,
+                    begin: tensor.begin as f64,
+                    end: tensor.end as f64,
+                }
+            }
+            Next::Wait => Step::Wait,
+            Next::Done => Step::Done,
+        };
+        to_js(&step)
+    }
+
+    /// The bytes of a task. With a pool this returns at once and the work is done beside it; without one it is done here.
+    pub fn submit(&mut self, task: usize, bytes: &Uint8Array) {
+        let work = self.run.task(task, bytes.to_vec());
+        if self.has_pool {
+            rayon::spawn(work);
+        } else {
+            work();
+        }
+    }
+
+    /// A task's bytes can't be read.
+    pub fn fail(&mut self, task: usize, message: &str) {
+        self.run.fail(task, message);
+    }
+
+    /// Rows finished since the last call, and how far the run is.
+    ///
+    /// # Errors
+    /// None in practice: the conversion of plain data.
+    pub fn take_finished(&mut self) -> Result<JsValue, JsValue> {
+        to_js(&self.run.take_finished(Duration::ZERO))
+    }
+
+    /// Levels against the baseline, over what is finished.
+    ///
+    /// # Errors
+    /// None in practice: the conversion of plain data.
+    pub fn comparison(&self) -> Result<JsValue, JsValue> {
+        to_js(&self.run.comparison())
+    }
+}
+
+/// Levels against the baseline, over the given rows.
+///
+/// # Errors
+/// If the values are not what [`Analysis`] handed out.
+#[wasm_bindgen]
+pub fn compare(head: JsValue, rows: JsValue) -> Result<JsValue, JsValue> {
+    let (head, rows): (Head, Vec<LayerRow>) = (from_js(head)?, from_js(rows)?);
+    to_js(&analysis::comparison(&head, &rows))
+}
+
+/// The text of a result file: `details.csv`, `results_<level>.csv`, `quantization_comparison.csv` or `report.json`, with the
+/// bytes that the terminal program writes.
+///
+/// # Errors
+/// If the values are not what [`Analysis`] handed out, or there is no file of that name.
+#[wasm_bindgen]
+pub fn export_file(head: JsValue, rows: JsValue, status: JsValue, kind: &str) -> Result<String, JsValue> {
+    let (head, rows): (Head, Vec<LayerRow>) = (from_js(head)?, from_js(rows)?);
+    let status: RunStatus = from_js(status)?;
+    let report = analysis::report(&head, &rows, status);
+    match kind {
+        "details.csv" => Ok(details_csv(&report.rows)),
+        "quantization_comparison.csv" => Ok(comparison_csv(&report.comparison)),
+        "report.json" => Ok(report_json(&report)),
+        _ => {
+            let level = kind.strip_prefix("results_").and_then(|rest| rest.strip_suffix(".csv"));
+            let level = level.filter(|level| head.levels.iter().any(|l| l.name == *level));
+            let level =
+                level.ok_or_else(|| to_error(&Error::Options(format!("there is no result file named {kind:?}"))))?;
+            Ok(details_csv(report.rows.iter().filter(|row| row.quantization == level)))
+        }
+    }
+}
+
+/// Plain objects, `null` for missing values.
+fn to_js<T: Serialize>(value: &T) -> Result<JsValue, JsValue> {
+    let serializer =
+        serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true).serialize_missing_as_null(true);
+    value.serialize(&serializer).map_err(JsValue::from)
+}
+
+fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T, JsValue> {
+    serde_wasm_bindgen::from_value(value)
+        .map_err(|e| to_error(&Error::Options(format!("values from the page can't be read: {e}"))))
+}
+
+/// A JavaScript error whose name is the stable code.
+fn to_error(error: &Error) -> JsValue {
+    let js = js_sys::Error::new(&error.to_string());
+    js.set_name(error.code());
+    js.into()
+}

@@ -1,0 +1,79 @@
+//! The module inside a browser: in a dedicated worker, with a pool of three threads.
+
+#![cfg(target_arch = "wasm32")]
+
+use std::collections::HashMap;
+
+use heavytail::analysis::{Analysis, Limits, Next, Options};
+use heavytail::format::{ModelBuilder, header_len, parse_header};
+use heavytail::progress::Cancellation;
+use heavytail::report::{ModelReport, RunStatus, Status};
+use safetensors::{Dtype, tensor::TensorView};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+const DEMO: &[u8] = include_bytes!("../www/demo/demo.safetensors");
+
+/// A model file with one tensor of small whole numbers, which every level but the coarsest keeps apart.
+fn small_model() -> Vec<u8> {
+    let values: Vec<f32> = (0..40 * 30).map(|i: i32| ((i * 7919) % 101 - 50) as f32).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, vec![40, 30], &bytes).unwrap();
+    safetensors::serialize([("layer.0.weight", view)], None::<HashMap<String, String>>).unwrap()
+}
+
+fn analyse(file: &[u8], threads: usize) -> ModelReport {
+    let len = header_len("m.safetensors", file.len() as u64, &file[..8]).unwrap() as usize;
+    let mut builder = ModelBuilder::default();
+    builder
+        .add_file(
+            "m.safetensors",
+            file.len() as u64,
+            parse_header("m.safetensors", file.len() as u64, &file[8..8 + len]).unwrap(),
+        )
+        .unwrap();
+    let limits = Limits { threads, memory: 1 << 30, hard_limit: 1 << 31 };
+    let mut run =
+        Analysis::new(builder.finish().unwrap(), Options::default(), limits, Cancellation::default()).unwrap();
+    loop {
+        match run.next() {
+            Next::Read(layer) => {
+                let tensor = run.source(layer).0;
+                let bytes = file[tensor.begin as usize..tensor.end as usize].to_vec();
+                let work = run.task(layer, bytes);
+                if threads > 1 { rayon::spawn(work) } else { work() }
+            }
+            Next::Wait => drop(run.take_finished(std::time::Duration::from_millis(1))),
+            Next::Done => return run.report(RunStatus::Complete),
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+async fn a_pool_of_three_threads_and_none_give_the_same_report() {
+    let alone = analyse(&small_model(), 1);
+    JsFuture::from(heavytail::web::init_thread_pool(3)).await.unwrap();
+    assert_eq!(rayon::current_num_threads(), 3);
+    let together = analyse(&small_model(), 3);
+    assert_eq!(alone, together);
+    assert_eq!(alone.rows.len(), 6);
+    assert!(alone.rows.iter().all(|row| row.status == Status::Success), "{:?}", alone.rows);
+    // The squared Frobenius norm of whole numbers is exact, so is the trace of its Gram matrix but for rounding.
+    let norm: f64 = (0..40 * 30).map(|i: i32| f64::from((i * 7919) % 101 - 50).powi(2)).sum();
+    assert!((alone.rows[0].norm.0.unwrap() / norm - 1.0).abs() < 1e-13);
+    // The pool can be started once: the demo runs in the same test.
+    let demo = analyse(DEMO, 3);
+    assert_eq!(demo.comparison[0].num_layers, 12);
+    assert_eq!(demo.comparison[0].failed, 0);
+}
+
+#[wasm_bindgen_test]
+fn errors_carry_their_code_as_name() {
+    let error = heavytail::web::header_length("x.safetensors", 0.0, &[]).unwrap_err();
+    let error: &js_sys::Error = error.dyn_ref().unwrap();
+    assert_eq!(String::from(error.name()), "format");
+    assert!(String::from(error.message()).contains("is empty"));
+}

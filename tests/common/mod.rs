@@ -1,0 +1,91 @@
+//! What the integration tests share: running the program as a user, and reading tables.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A CSV table: rows by the `name` column, cells by column.
+#[derive(Debug)]
+pub struct Table {
+    rows: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Table {
+    /// Reads a table whose names are unique.
+    pub fn read(path: &Path) -> Self {
+        let mut reader = csv::Reader::from_path(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+        let mut rows = BTreeMap::new();
+        for record in reader.records() {
+            let row: BTreeMap<String, String> =
+                columns.iter().cloned().zip(record.unwrap().iter().map(str::to_owned)).collect();
+            assert!(rows.insert(row["name"].clone(), row).is_none(), "{}: a name twice", path.display());
+        }
+        Self { rows }
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rows.keys().map(String::as_str)
+    }
+
+    pub fn text(&self, name: &str, column: &str) -> &str {
+        let row = self.rows.get(name).unwrap_or_else(|| panic!("no row {name}"));
+        row.get(column).unwrap_or_else(|| panic!("no column {column}"))
+    }
+
+    /// The number in a cell; an empty cell is `None`.
+    pub fn number(&self, name: &str, column: &str) -> Option<f64> {
+        let text = self.text(name, column);
+        (!text.is_empty()).then(|| text.parse().unwrap_or_else(|_| panic!("{name}, {column}: {text:?} is no number")))
+    }
+}
+
+/// Reference numbers in the repository.
+pub fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
+}
+
+/// A real model, made by `tests/setup models`.
+pub fn model(name: &str) -> PathBuf {
+    let cache = std::env::var_os("HEAVYTAIL_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+        let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
+        std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("heavytail")
+    });
+    let path = cache.join("models").join(name);
+    assert!(path.is_dir(), "the model {name} is not in {}: run `tests/setup models` first", cache.display());
+    path
+}
+
+/// Runs the program.
+pub fn heavytail<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_heavytail")).args(arguments).output().expect("the program starts")
+}
+
+/// Analyses a model into a folder; the program must succeed.
+pub fn analyse(model: &Path, output: &Path, options: &[&str]) {
+    let mut arguments = vec!["analyze".into(), model.as_os_str().to_owned(), "--output-dir".into(), output.into()];
+    arguments.push("--quiet".into());
+    arguments.extend(options.iter().map(Into::into));
+    let result = heavytail(arguments);
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+}
+
+/// Bytes of a safetensors file with the given header text and as many zero bytes of data.
+pub fn safetensors(header: &str, data_len: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.resize(bytes.len() + data_len, 0);
+    bytes
+}
+
+/// Writes f32 tensors with the safetensors crate.
+pub fn write_model(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(|t| t.2.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+        (*name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).unwrap())
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    fs::write(path, file).unwrap();
+}

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
- * @import { Description, Options, Head, Row, ComparisonRow, Progress, Status, Engine, News } from "./types.js"
+ * @import { Options, Head, Row, ComparisonRow, Progress, Status, Engine, News } from "./types.js"
  */
 import { Messenger, RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
@@ -9,10 +9,13 @@ import { chooseModel } from "./files.js";
 /** Errors that name a fault of the file or of a setting: the worker is as good as before. */
 const HARMLESS = new Set(["format", "limit", "unsupported", "options", "numeric", "read", "files"]);
 
+/** Threads that don't start block their worker, so it is the page that gives up on them. */
+const THREADS_PATIENCE_MS = 15_000;
+
 /**
  * @typedef {object} Model
  * @property {File[]} files
- * @property {Description} description
+ * @property {Head} head
  * @property {number} ignored files that were given but are no part of the model
  *
  * @typedef {object} Run what the results below the model show
@@ -70,6 +73,7 @@ export class Controller {
   async #start() {
     this.#messenger = new Messenger(new URL("./worker.js", import.meta.url));
     const mine = this.#messenger;
+    const impatience = this.#wanted > 1 ? setTimeout(() => mine.abort(), THREADS_PATIENCE_MS) : 0;
     try {
       this.engine = await mine.request("start", { threads: this.#wanted });
       this.#tell("engine");
@@ -83,6 +87,8 @@ export class Controller {
       }
       this.#enter("broken");
       this.#say(`HeavyTail can't start in this browser: ${sentence(error)}`);
+    } finally {
+      clearTimeout(impatience);
     }
   }
 
@@ -105,9 +111,9 @@ export class Controller {
     try {
       const { files, ignored } = chooseModel(await give());
       await this.#started;
-      const description = await this.#request("describe", { files, options: options() });
+      const head = await this.#request("describe", { files, options: options() });
       if (stale()) return false;
-      this.model = { files, description, ignored };
+      this.model = { files, head, ignored };
       this.#tell("model");
       return true;
     } catch (error) {

@@ -49,7 +49,7 @@ place("model-place").replaceWith(widgets.model.element);
 place("settings-place").replaceWith(widgets.settings.element);
 place("run-place").replaceWith(widgets.bar.element);
 place("notes-place").replaceWith(widgets.notes.element);
-place("comparison-place").replaceWith(widgets.comparison.element, terms("What the columns mean", COMPARISON));
+place("comparison-place").replaceWith(widgets.comparison.element, widgets.notes.notes, terms("What the columns mean", COMPARISON));
 place("by-layer-place").replaceWith(widgets.byLayer.element);
 place("distribution-place").replaceWith(widgets.distribution.element);
 place("layers-place").replaceWith(widgets.layers.element);

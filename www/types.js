@@ -1,9 +1,10 @@
 // @ts-check
 /**
  * The shapes that travel between the wasm module, the worker and the page.
- * Types only: this module has no code. Numbers that a fit could not give are null or undefined.
+ * Types only: this module has no code.
  *
- * @typedef {number | null | undefined} Maybe
+ * A number that may be missing (null) or, as in JSON, not finite.
+ * @typedef {number | "NaN" | "Infinity" | "-Infinity" | null | undefined} Maybe
  *
  * @typedef {object} Options
  * @property {string} quantizations comma-separated level names
@@ -30,17 +31,9 @@
  *
  * @typedef {{name: string, dtype: string, shape: number[], reason: string}} Skipped
  *
- * @typedef {object} Description
- * @property {{name: string, size: number}[]} files
- * @property {string} format
- * @property {number} tensors
- * @property {number} parameters
- * @property {number} bytes
- * @property {LayerInfo[]} layers
- * @property {Skipped[]} skipped
- *
+ * What is known before the first layer is: of a model that is merely opened, and of a run.
  * @typedef {object} Head
- * @property {Omit<Description, "layers">} model
+ * @property {{files: {name: string, size: number}[], format: string, tensors: number, parameters: number, bytes: number}} model
  * @property {Settings} settings
  * @property {{name: string, label: string}[]} levels
  * @property {LayerInfo[]} layers

@@ -5,8 +5,6 @@
  * @import { Options, Head, Row, News, Engine, Status } from "./types.js"
  */
 
-/** How long the thread pool may take to start before the page goes on without it. */
-const POOL_PATIENCE_MS = 20_000;
 /** Pause before asking again when all that memory allows is in flight. */
 const WAIT_MS = 20;
 /** The comparison is computed at most this often while rows come in. */
@@ -22,14 +20,18 @@ async function load(threads) {
   const wasm = await import(new URL("../heavytail.js", import.meta.url).href);
   await wasm.default();
   const pooled = threads > 1 && self.crossOriginIsolated && typeof wasm.initThreadPool === "function";
-  if (pooled) await Promise.race([wasm.initThreadPool(threads), tooLate("the threads did not start")]);
+  if (pooled) {
+    self.Worker = Thread;
+    await wasm.initThreadPool(threads);
+  }
   return { wasm, threads: pooled ? threads : 1 };
 }
 
-/** @param {string} message */
-async function tooLate(message) {
-  await sleep(POOL_PATIENCE_MS);
-  throw new Error(message);
+/** The workers that initThreadPool makes. */
+class Thread extends Worker {
+  constructor() {
+    super(new URL("./thread.js", import.meta.url), { type: "module" });
+  }
 }
 
 const requests = {
@@ -175,8 +177,9 @@ async function bytes(file, begin, end) {
   try {
     buffer = await file.slice(begin, end).arrayBuffer();
   } catch (error) {
-    const because = describe(error).name === "NotReadableError" ? "it was changed, moved or locked since it was chosen" : describe(error).message;
-    throw named("read", `${file.name} can't be read: ${because}.`);
+    const { name, message } = describe(error);
+    const because = ["NotReadableError", "NotFoundError"].includes(name) ? "it was changed, moved or locked since it was chosen" : message;
+    throw named("read", `${file.name} can't be read: ${because.replace(/\.$/, "")}.`);
   }
   if (buffer.byteLength !== end - begin) throw named("read", `${file.name} ended early: ${buffer.byteLength} of ${end - begin} bytes at offset ${begin}.`);
   return new Uint8Array(buffer);

@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-/** The longest that one analysis in a test may take on a slow machine. */
+/** The longest that one step may take on a slow machine, and one analysis. */
+const STEP = 30_000;
 const PATIENCE = 240_000;
 
 export function launch() {
@@ -19,7 +20,7 @@ export function launch() {
 export async function openPage(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
+  page.setDefaultTimeout(STEP);
   const complaints = [];
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());
@@ -68,18 +69,23 @@ class Page {
   }
 
   async settled() {
-    await this.page.waitForFunction(() => document.body.dataset.phase === "idle");
+    await this.page.waitForFunction(() => document.body.dataset.phase === "idle", undefined, { timeout: PATIENCE });
   }
 
   async analyze() {
     await this.page.click("#analyze");
-    await this.page.waitForSelector("body[data-phase=running]", { timeout: 5000 }).catch(() => {}); // small models are done before one looks
     await this.settled();
+  }
+
+  /** Opens and analyses the demo model. */
+  async demo() {
+    await this.page.click("#try-demo");
+    await this.page.waitForFunction(() => document.body.dataset.run === "complete" || document.getElementById("alert-text"), undefined, { timeout: PATIENCE });
   }
 
   /** Until so many layers are finished. @param {number} layers */
   async finished(layers) {
-    await this.page.waitForFunction((layers) => Number.parseInt(document.getElementById("progress-text").textContent) >= layers, layers);
+    await this.page.waitForFunction((layers) => Number.parseInt(document.getElementById("progress-text").textContent) >= layers, layers, { timeout: PATIENCE });
   }
 
   alert() {
@@ -92,6 +98,21 @@ class Page {
 
   runStatus() {
     return this.page.evaluate(() => document.body.dataset.run);
+  }
+
+  /** What tooltips say while the mouse passes over a chart. @param {string} selector */
+  async tooltips(selector) {
+    const chart = this.page.locator(selector);
+    await chart.locator("canvas").first().waitFor();
+    await chart.scrollIntoViewIfNeeded();
+    const box = await chart.boundingBox();
+    const seen = new Set();
+    for (let x = 0.05; x < 1; x += 0.1) {
+      await this.page.mouse.move(box.x + box.width * x, box.y + box.height * 0.5, { steps: 2 });
+      await this.page.waitForTimeout(150);
+      for (const tip of await chart.locator(".chart-tip").allTextContents()) seen.add(tip);
+    }
+    return [...seen].join(" | ");
   }
 
   /** The cells of a table, its head first. */

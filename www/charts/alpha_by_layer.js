@@ -1,7 +1,7 @@
 // @ts-check
 /** @import { Head, Row, LayerInfo } from "../types.js" */
 import { make, shown } from "../ui/dom.js";
-import { fixed } from "../ui/numbers.js";
+import { fixed, value } from "../ui/numbers.js";
 import { chart } from "./chart.js";
 import { mark, palette } from "./palette.js";
 
@@ -150,7 +150,7 @@ export function alphaByLayer() {
       for (const { quantization, layer_id, alpha } of rows) {
         const line = alphas.get(quantization);
         const place = places.get(layer_id);
-        if (line && place !== undefined) line[place] = alpha !== undefined && alpha !== null && Number.isFinite(alpha) ? alpha : null;
+        if (line && place !== undefined) line[place] = Number.isFinite(value(alpha)) ? value(alpha) : null;
       }
       picture.redraw();
     },

@@ -1,7 +1,7 @@
 // @ts-check
 /** @import { Head, Row } from "../types.js" */
 import { make } from "../ui/dom.js";
-import { whole } from "../ui/numbers.js";
+import { value, whole } from "../ui/numbers.js";
 import { chart } from "./chart.js";
 import { palette } from "./palette.js";
 
@@ -162,8 +162,8 @@ export function alphaDistribution() {
       for (const { quantization, alpha, status, counted } of rows) {
         const of = found.get(quantization);
         if (!of || !counted) continue;
-        if (status === "failed" || alpha === null || alpha === undefined || Number.isNaN(alpha)) of.failed += 1;
-        else of.alphas.push(alpha);
+        if (status === "failed" || Number.isNaN(value(alpha))) of.failed += 1;
+        else of.alphas.push(value(alpha));
       }
       picture.redraw();
       tabulate();

@@ -12,10 +12,10 @@ export function engineStatus() {
     /** @param {Engine} engine */
     show({ threads, version }) {
       const why = !self.crossOriginIsolated
-        ? "Single thread: this server doesn't send the headers (COOP and COEP) that threads need."
+        ? "Computing with a single thread: this server doesn't send the headers (COOP and COEP) that threads need."
         : threads > 1
-          ? count(threads, "thread")
-          : "Single thread";
+          ? `Computing with ${count(threads, "thread")}`
+          : `Computing with a single thread${navigator.hardwareConcurrency > 1 ? ": more did not start" : ""}`;
       element.textContent = why;
       element.title = `HeavyTail ${version}`;
     },

@@ -1,5 +1,5 @@
 // @ts-check
-/** @import { Description, LayerInfo, Skipped } from "../types.js" */
+/** @import { Head } from "../types.js" */
 import { make, shown } from "./dom.js";
 import { bytes, count, shape, short, whole } from "./numbers.js";
 
@@ -15,19 +15,19 @@ export function modelCard() {
   return {
     element,
     on() {},
-    /** @param {{description: Description, ignored: number}} model */
-    show({ description, ignored }) {
-      const { layers, skipped: others } = description;
-      const weights = description.files.filter((file) => !file.name.endsWith(".index.json"));
+    /** @param {{head: Head, ignored: number}} opened */
+    show({ head, ignored }) {
+      const { model, layers, skipped: others } = head;
+      const weights = model.files.filter((file) => !file.name.endsWith(".index.json"));
       name.textContent = weights.length === 1 ? shown(weights[0].name) : count(weights.length, "shard");
       facts.textContent = [
-        description.format,
-        bytes(description.bytes),
-        count(description.tensors, "tensor"),
-        `${short(description.parameters)} parameters`,
+        model.format,
+        bytes(model.bytes),
+        count(model.tensors, "tensor"),
+        `${short(model.parameters)} parameters`,
         ignored ? `${count(ignored, "other file")} ignored` : "",
       ].filter(Boolean).join(" · ");
-      files.replaceChildren(...(description.files.length > 1 ? description.files.map((file) => make("li", {}, shown(file.name), make("span", { className: "quiet" }, ` ${bytes(file.size)}`))) : []));
+      files.replaceChildren(...(model.files.length > 1 ? model.files.map((file) => make("li", {}, shown(file.name), make("span", { className: "quiet" }, ` ${bytes(file.size)}`))) : []));
       const uncounted = layers.filter((layer) => !layer.counted).length;
       analysed.show(
         `${count(layers.length, "tensor")} to analyse`,

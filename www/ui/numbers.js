@@ -4,43 +4,49 @@
 /** What stands where there is no value. */
 export const NONE = "–";
 
+/** The number itself, or NaN where there is none. @param {Maybe} x */
+export function value(x) {
+  return x === null || x === undefined ? NaN : Number(x);
+}
+
 /** @param {Maybe} x @param {number} digits after the point */
 export function fixed(x, digits) {
-  if (x === null || x === undefined || Number.isNaN(x)) return NONE;
-  if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
-  return x.toFixed(digits).replace("-", "−");
+  const number = value(x);
+  if (Number.isNaN(number)) return NONE;
+  if (!Number.isFinite(number)) return number > 0 ? "∞" : "−∞";
+  return number.toFixed(digits).replace("-", "−");
 }
 
 /** @param {Maybe} x a fraction, shown as a percentage with three significant digits */
 export function percent(x) {
-  if (x === null || x === undefined || !Number.isFinite(x)) return fixed(x, 0);
-  if (x === 0) return "0%";
-  const value = x * 100;
-  const digits = Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value)))));
-  return `${fixed(value, digits)}%`;
+  const number = value(x) * 100;
+  if (!Number.isFinite(number)) return fixed(number, 0);
+  if (number === 0) return "0%";
+  const digits = Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(number)))));
+  return `${fixed(number, digits)}%`;
 }
 
 /** @param {Maybe} x already in per cent, shown with its sign */
 export function change(x) {
   const text = fixed(x, 2);
-  return x === null || x === undefined || !Number.isFinite(x) ? text : `${x > 0 ? "+" : ""}${text}%`;
+  return Number.isFinite(value(x)) ? `${value(x) > 0 ? "+" : ""}${text}%` : text;
 }
 
 /** @param {Maybe} x */
 export function whole(x) {
-  return x === null || x === undefined ? NONE : x.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return Number.isFinite(value(x)) ? value(x).toLocaleString("en-US", { maximumFractionDigits: 0 }) : fixed(x, 0);
 }
 
 /** @param {number} n */
 export function bytes(n) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
   let unit = 0;
-  let value = n;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
+  let size = n;
+  while (size >= 999.5 && unit < units.length - 1) {
+    size /= 1000;
     unit += 1;
   }
-  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`;
+  return `${unit === 0 ? size : size.toPrecision(3)} ${units[unit]}`;
 }
 
 /** @param {number} n large counts in short: 22.7 M */

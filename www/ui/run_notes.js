@@ -8,9 +8,10 @@ export function runNotes() {
   const what = make("p", { className: "facts", id: "run-facts" });
   const state = make("p", { className: "badge", id: "run-status" });
   const notes = make("ul", { className: "notes", id: "run-notes" });
-  const element = make("div", { className: "run-notes" }, make("div", { className: "facts-line" }, state, what), notes);
+  const element = make("div", { className: "facts-line" }, state, what);
   return {
     element,
+    notes,
     on() {},
     /** @param {Head} head */
     begin({ model, settings, notes: said }) {

@@ -6,7 +6,7 @@
 //! [`report::LayerRow`] -> [`report::ModelReport`] -> files and views.
 //!
 //! Modules stand on floors; each imports only from floors below its own (`tests/floors.rs` checks it):
-//! `error`, `progress`; `matrix`, `tensor`; `format`, `quant`, `spectrum`, `powerlaw`; `report`; `analysis`; the shells `cli`
+//! `error`, `progress`, `kernel`; `matrix`, `tensor`; `format`, `quant`, `spectrum`, `powerlaw`; `report`; `analysis`; the shells `cli`
 //! and `web`. The core reads no files and knows no clock: the shells hand it bytes.
 
 pub mod analysis;
@@ -14,6 +14,7 @@ pub mod analysis;
 pub mod cli;
 pub mod error;
 pub mod format;
+pub mod kernel;
 pub mod matrix;
 pub mod powerlaw;
 pub mod progress;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Modules by floor, lowest first. Modules on one floor are strangers.
 const FLOORS: &[&[&str]] = &[
-    &["error", "progress"],
+    &["error", "progress", "kernel"],
     &["matrix", "tensor"],
     &["format", "quant", "spectrum", "powerlaw"],
     &["report"],

@@ -39,7 +39,7 @@ fn analyse(file: &[u8], threads: usize) -> ModelReport {
     let mut run =
         Analysis::new(builder.finish().unwrap(), Options::default(), limits, Cancellation::default()).unwrap();
     loop {
-        match run.next() {
+        match run.next_step() {
             Next::Read(layer) => {
                 let tensor = run.source(layer).0;
                 let bytes = file[tensor.begin as usize..tensor.end as usize].to_vec();

@@ -13,6 +13,9 @@ enum Tolerance {
     Equal,
     Absolute(f64),
     Relative(f64),
+    /// Equal, but where eigenvalues equal to xmin decide. There `WeightWatcher` counts those that LAPACK's rounding
+    /// happened to leave at or above xmin, at least the tail of its fit; we count them all.
+    TailLength,
     /// Relative, but singular values of a rank-deficient matrix are rounding noise below this share of the largest.
     RelativeAbove(f64, f64),
 }
@@ -21,7 +24,7 @@ enum Tolerance {
 const FIT: &[(&str, Tolerance)] = &[
     ("alpha", Tolerance::Absolute(1e-6)),
     ("D", Tolerance::Absolute(1e-9)),
-    ("num_pl_spikes", Tolerance::Equal),
+    ("num_pl_spikes", Tolerance::TailLength),
     ("alpha_weighted", Tolerance::Relative(1e-6)),
     ("warning", Tolerance::Equal),
     ("status", Tolerance::Equal),
@@ -67,6 +70,7 @@ fn differences(
                 Tolerance::Equal => a == b || numbers().is_some_and(|(a, b)| a == b),
                 Tolerance::Absolute(bound) => close(&|_, _| *bound),
                 Tolerance::Relative(bound) => close(&|_, b| bound * b.abs()),
+                Tolerance::TailLength => a == b || counts_ties(ours, theirs, name),
                 Tolerance::RelativeAbove(bound, floor) => {
                     let largest = theirs.number(name, "sv_max").unwrap_or(0.0);
                     close(&|_, b| (bound * b.abs()).max(floor * largest))
@@ -79,6 +83,13 @@ fn differences(
     }
     assert!(compared > 0, "no row was compared");
     found
+}
+
+/// The tails begin at the same eigenvalue and ours counts more: then the rest of them equal it but for rounding.
+fn counts_ties(ours: &Table, theirs: &Table, name: &str) -> bool {
+    let pair = |column| ours.number(name, column).zip(theirs.number(name, column));
+    let same_xmin = pair("xmin").is_some_and(|(a, b)| (a - b).abs() <= 1e-12 * b);
+    same_xmin && pair("num_pl_spikes").is_some_and(|(a, b)| a > b)
 }
 
 /// Every reference table of a model against a run in the same convention.
@@ -102,6 +113,14 @@ fn compare_model(folder: &str, options: &[&str], columns: &[&[(&str, Tolerance)]
             found.extend(
                 differences(&ours, &theirs, columns, wanted).into_iter().map(|d| format!("{level} {convention} {d}")),
             );
+            let ties = theirs.names().filter(|name| counts_ties(&ours, &theirs, name)).count();
+            // Exactly equal eigenvalues at xmin: only where two bits leave a handful of weights.
+            let expected = match (folder, level) {
+                ("smollm2-135m-f16", "2bit") => 23,
+                ("minilm-l6-v2-f16", "2bit") => 1,
+                _ => 0,
+            };
+            assert_eq!(ties, expected, "{folder} {level} {convention}: rows with ties at xmin");
             if default_mode {
                 for name in theirs.names().filter(|name| is_degenerate(&theirs, name)) {
                     assert_eq!(ours.text(name, "status"), "failed", "{level} {name}");
@@ -227,11 +246,12 @@ fn synthetic_matrices_in_compatibility_mode() {
     let outcomes = Table::read(&data("weightwatcher/synthetic/outcomes.csv"));
     let folder = tempfile::tempdir().unwrap();
     let mut found = Vec::new();
-    for (name, view) in inputs.tensors() {
+    for (tensor, view) in inputs.tensors() {
+        let name = tensor.strip_suffix(".weight").unwrap();
         let file = folder.path().join(format!("{name}.safetensors"));
         let values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        common::write_model(&file, &[(&format!("{name}.weight"), view.shape(), &values)]);
-        let output = folder.path().join(&name);
+        common::write_model(&file, &[(&tensor, view.shape(), &values)]);
+        let output = folder.path().join(name);
         let arguments = [
             "analyze",
             file.to_str().unwrap(),
@@ -245,12 +265,12 @@ fn synthetic_matrices_in_compatibility_mode() {
             output.to_str().unwrap(),
         ];
         let result = common::heavytail(arguments);
-        let rows = outcomes.text(&name, "rows");
-        if !outcomes.text(&name, "exception").is_empty() {
+        let rows = outcomes.text(name, "rows");
+        if !outcomes.text(name, "exception").is_empty() {
             // Where WeightWatcher ends with an exception, we give a row that says why.
             let ours = Table::read(&output.join("details.csv"));
-            assert_eq!(ours.text(&name, "status"), "failed");
-            assert!(ours.text(&name, "reason").contains("NaN"), "{name}");
+            assert_eq!(ours.text(name, "status"), "failed");
+            assert!(ours.text(name, "reason").contains("NaN"), "{name}");
         } else if rows == "0" {
             assert_eq!(result.status.code(), Some(3), "{name} is not analysed");
         } else {

@@ -8,48 +8,164 @@ use super::plan::{Limits, concurrent_levels};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::powerlaw::{PowerLawFit, fit_weightwatcher};
+use crate::progress::Cancellation;
 use crate::quant::{Damage, NaiveGrid, Range, Scheme};
 use crate::report::{LayerRow, Number, Status};
-use crate::spectrum::{
-    EPSILON, GramBuilder, Method, Metrics, alpha_norm_log10, singular_values, symmetric_eigenvalues,
-};
+use crate::spectrum::{GramBuilder, Method, Metrics, SLICE, alpha_norm_log10, eigen::EigenError, singular_values};
 use crate::tensor::{Dtype, decode_f32};
 
-/// Analyses one tensor from its bytes: a row per level, in the order of `levels`.
-///
-/// Always delivers all rows: what can't be computed is a row with status `failed` and a reason. Levels run in parallel on
-/// the current rayon pool, as many at once as fit into `limits.memory`; the numbers do not depend on how many that is.
-pub fn analyse_layer(
-    layer: &Layer,
-    dtype: Dtype,
-    bytes: Vec<u8>,
-    levels: &[Scheme],
-    options: &Options,
-    limits: &Limits,
-) -> Vec<LayerRow> {
-    let elements: u64 = layer.info.shape.iter().product();
-    let weights = match decode(layer, dtype, bytes) {
-        Ok(weights) => weights,
-        Err(error) => return failed_rows(layer, levels, &error.to_string()),
-    };
-    let range = Range::of(weights.values());
-    if !range.is_finite {
-        return failed_rows(layer, levels, "the weights hold NaN or infinity, so there is no spectrum");
+/// What the analysis of one tensor needs beside its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerTask<'a> {
+    /// The tensor.
+    pub layer: &'a Layer,
+    /// How it is stored.
+    pub dtype: Dtype,
+    /// The levels, the baseline first.
+    pub levels: &'a [Scheme],
+    /// The settings.
+    pub options: &'a Options,
+    /// What the machine gives.
+    pub limits: &'a Limits,
+    /// Asked every few milliseconds.
+    pub cancellation: &'a Cancellation,
+}
+
+impl LayerTask<'_> {
+    /// Analyses the tensor from its bytes: a row per level, in the order of the levels.
+    ///
+    /// Always delivers all rows: what can't be computed is a row with status `failed` and a reason. Levels run in parallel
+    /// on the current rayon pool, as many at once as fit into the memory limit; the numbers do not depend on how many that
+    /// is.
+    pub fn run(&self, bytes: Vec<u8>) -> Vec<LayerRow> {
+        let Self { layer, levels, .. } = *self;
+        let weights = match decode(layer, self.dtype, bytes) {
+            Ok(weights) => weights,
+            Err(error) => return failed_rows(layer, levels, &error.to_string()),
+        };
+        let range = Range::of(weights.values());
+        if !range.is_finite {
+            return failed_rows(layer, levels, "the weights hold NaN or infinity, so there is no spectrum");
+        }
+        // Embeddings stand unchanged at every level: computed once.
+        let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
+        let elements = layer.info.shape.iter().product();
+        let at_once = concurrent_levels(layer, elements, computed.len(), self.limits);
+        let mut rows: Vec<LayerRow> = Vec::with_capacity(levels.len());
+        for group in computed.chunks(at_once) {
+            let group: Vec<LayerRow> = group.par_iter().map(|scheme| self.level(&weights, range, *scheme)).collect();
+            rows.extend(group);
+        }
+        for scheme in &levels[rows.len()..] {
+            let row = LayerRow { quantization: scheme.to_string(), ..rows[0].clone() };
+            rows.push(row);
+        }
+        rows
     }
-    // Embeddings stand unchanged at every level: computed once.
-    let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
-    let at_once = concurrent_levels(layer, elements, computed.len(), limits);
-    let mut rows: Vec<LayerRow> = Vec::with_capacity(levels.len());
-    for group in computed.chunks(at_once) {
-        let group: Vec<LayerRow> =
-            group.par_iter().map(|scheme| analyse_level(layer, dtype, &weights, range, *scheme, options)).collect();
-        rows.extend(group);
+
+    fn level(&self, weights: &Matrix, range: Range, scheme: Scheme) -> LayerRow {
+        let grid = match scheme {
+            Scheme::Naive { bits, symmetric } => {
+                Some(NaiveGrid::new(range, bits, symmetric, self.options.arithmetic(), self.dtype))
+            }
+            Scheme::Stored => None,
+        };
+        let mut row = empty_row(self.layer, scheme);
+        let mut damage = Damage::default();
+        match self.spectrum(weights, grid.as_ref(), &mut damage) {
+            Ok(spectrum) => fill(&mut row, self.layer, &spectrum, self.options),
+            Err(error) => row.reason = Some(error.to_string()),
+        }
+        row.nonzero_fraction = damage.nonzero_fraction().into();
+        if grid.is_some() {
+            row.quantized = true;
+            row.relative_error = damage.relative_error().into();
+            row.sqnr_db = damage.sqnr_db().into();
+        } else {
+            row.relative_error = damage.relative_error().map(|_| 0.0).into();
+        }
+        row
     }
-    for scheme in &levels[rows.len()..] {
-        let row = LayerRow { quantization: scheme.to_string(), ..rows[0].clone() };
-        rows.push(row);
+
+    fn spectrum(&self, weights: &Matrix, grid: Option<&NaiveGrid>, damage: &mut Damage) -> Result<Spectrum> {
+        let layer = self.layer;
+        let long_side = layer.gram_shape().1;
+        let mut result = Spectrum {
+            eigenvalues: Vec::new(),
+            sv_max: 0.0,
+            sv_min: f64::INFINITY,
+            sv_min_of_slices: 0.0,
+            rank_loss: 0,
+        };
+        let mut add = |matrix: &Matrix, factor: f64, damage: &mut Damage| -> Result<()> {
+            let mut eigenvalues = self.eigenvalues(matrix, grid, damage)?;
+            let largest = eigenvalues.last().copied().unwrap_or(0.0);
+            let tolerance = largest.sqrt() * long_side as f64 * f64::EPSILON;
+            result.rank_loss += eigenvalues.iter().filter(|v| v.sqrt() <= tolerance).count();
+            for value in &mut eigenvalues {
+                *value *= factor;
+            }
+            let smallest = eigenvalues.first().copied().unwrap_or(0.0).sqrt();
+            result.sv_max = result.sv_max.max((largest * factor).sqrt());
+            result.sv_min = result.sv_min.min(smallest);
+            result.sv_min_of_slices = result.sv_min_of_slices.max(smallest);
+            result.eigenvalues.extend(eigenvalues);
+            Ok(())
+        };
+        match layer.kind {
+            LayerKind::Dense { .. } => add(weights, 1.0, damage)?,
+            LayerKind::Conv2d { out, input, positions } => {
+                for position in 0..positions {
+                    let values = weights.values().iter().skip(position).step_by(positions).copied().collect();
+                    // WeightWatcher scales the kernel by sqrt(1/2), so the eigenvalues of convolutions are halved.
+                    add(&Matrix::new(out, input, values)?, 0.5, damage)?;
+                }
+            }
+        }
+        result.eigenvalues.sort_by(f64::total_cmp);
+        Ok(result)
     }
-    rows
+
+    /// Squared singular values of one (quantized) matrix, ascending, and its damage on the way.
+    fn eigenvalues(&self, matrix: &Matrix, grid: Option<&NaiveGrid>, damage: &mut Damage) -> Result<Vec<f64>> {
+        if self.options.method() == Method::Svd {
+            let mut values = matrix.values().to_vec();
+            quantize_block(matrix.values(), grid, &mut values, damage)?;
+            let values = singular_values(&Matrix::new(matrix.rows(), matrix.cols(), values)?)?;
+            return Ok(values.into_iter().map(|v| v * v).collect());
+        }
+        let (rows, cols) = (matrix.rows(), matrix.cols());
+        let (n, depth) = (rows.min(cols), rows.max(cols));
+        let mut gram = GramBuilder::new(n);
+        let mut panel = vec![0.0; SLICE * n];
+        for start in (0..depth).step_by(SLICE) {
+            self.cancellation.check()?;
+            let height = SLICE.min(depth - start);
+            let panel = &mut panel[..height * n];
+            if rows >= cols {
+                quantize_block(&matrix.values()[start * n..(start + height) * n], grid, panel, damage)?;
+                gram.push(panel, height);
+            } else {
+                for (row, out) in matrix.values().chunks_exact(cols).zip(panel.chunks_exact_mut(height)) {
+                    quantize_block(&row[start..start + height], grid, out, damage)?;
+                }
+                gram.push_columns(panel, height, height);
+            }
+        }
+        let mut values =
+            gram.finish().eigenvalues(&|| self.cancellation.is_cancelled()).map_err(|error| match error {
+                EigenError::Cancelled => Error::Cancelled,
+                error => Error::Numeric(error.to_string()),
+            })?;
+        // Rounding of the product and of the eigenvalues: anything below is noise around zero.
+        let resolution = values.last().copied().unwrap_or(0.0) * rows.max(cols) as f64 * f64::EPSILON;
+        for value in &mut values {
+            if *value <= resolution {
+                *value = 0.0;
+            }
+        }
+        Ok(values)
+    }
 }
 
 /// The rows of a layer of which there is nothing but a reason.
@@ -68,35 +184,6 @@ fn decode(layer: &Layer, dtype: Dtype, bytes: Vec<u8>) -> Result<Matrix> {
     Matrix::new(rows, cols, values)
 }
 
-fn analyse_level(
-    layer: &Layer,
-    dtype: Dtype,
-    weights: &Matrix,
-    range: Range,
-    scheme: Scheme,
-    options: &Options,
-) -> LayerRow {
-    let grid = match scheme {
-        Scheme::Naive { bits, symmetric } => Some(NaiveGrid::new(range, bits, symmetric, options.arithmetic(), dtype)),
-        Scheme::Stored => None,
-    };
-    let mut row = empty_row(layer, scheme);
-    let mut damage = Damage::default();
-    match spectrum(layer, weights, grid.as_ref(), options.method(), &mut damage) {
-        Ok(spectrum) => fill(&mut row, layer, &spectrum, options),
-        Err(error) => row.reason = Some(error.to_string()),
-    }
-    row.nonzero_fraction = damage.nonzero_fraction().into();
-    if grid.is_some() {
-        row.quantized = true;
-        row.relative_error = damage.relative_error().into();
-        row.sqnr_db = damage.sqnr_db().into();
-    } else {
-        row.relative_error = damage.relative_error().map(|_| 0.0).into();
-    }
-    row
-}
-
 /// The pooled eigenvalues of a layer.
 struct Spectrum {
     /// Ascending.
@@ -107,87 +194,6 @@ struct Spectrum {
     /// Largest of the matrices' smallest singular values: what `WeightWatcher` calls `sv_min`.
     sv_min_of_slices: f64,
     rank_loss: usize,
-}
-
-fn spectrum(
-    layer: &Layer,
-    weights: &Matrix,
-    grid: Option<&NaiveGrid>,
-    method: Method,
-    damage: &mut Damage,
-) -> Result<Spectrum> {
-    let long_side = layer.gram_shape().1;
-    let mut result =
-        Spectrum { eigenvalues: Vec::new(), sv_max: 0.0, sv_min: f64::INFINITY, sv_min_of_slices: 0.0, rank_loss: 0 };
-    let mut add = |matrix: &Matrix, factor: f64, damage: &mut Damage| -> Result<()> {
-        let mut eigenvalues = matrix_eigenvalues(matrix, grid, method, damage)?;
-        let largest = eigenvalues.last().copied().unwrap_or(0.0);
-        let tolerance = largest.sqrt() * long_side as f64 * EPSILON;
-        result.rank_loss += eigenvalues.iter().filter(|v| v.sqrt() <= tolerance).count();
-        for value in &mut eigenvalues {
-            *value *= factor;
-        }
-        let smallest = eigenvalues.first().copied().unwrap_or(0.0).sqrt();
-        result.sv_max = result.sv_max.max((largest * factor).sqrt());
-        result.sv_min = result.sv_min.min(smallest);
-        result.sv_min_of_slices = result.sv_min_of_slices.max(smallest);
-        result.eigenvalues.extend(eigenvalues);
-        Ok(())
-    };
-    match layer.kind {
-        LayerKind::Dense { .. } => add(weights, 1.0, damage)?,
-        LayerKind::Conv2d { out, input, positions } => {
-            for position in 0..positions {
-                let values = weights.values().iter().skip(position).step_by(positions).copied().collect();
-                // WeightWatcher scales the kernel by sqrt(1/2), so the eigenvalues of convolutions are halved.
-                add(&Matrix::new(out, input, values)?, 0.5, damage)?;
-            }
-        }
-    }
-    result.eigenvalues.sort_by(f64::total_cmp);
-    Ok(result)
-}
-
-/// Squared singular values of one (quantized) matrix, ascending, and its damage on the way.
-fn matrix_eigenvalues(
-    matrix: &Matrix,
-    grid: Option<&NaiveGrid>,
-    method: Method,
-    damage: &mut Damage,
-) -> Result<Vec<f64>> {
-    if method == Method::Svd {
-        let mut values = matrix.values().to_vec();
-        quantize_block(matrix.values(), grid, &mut values, damage)?;
-        let values = singular_values(&Matrix::new(matrix.rows(), matrix.cols(), values)?)?;
-        return Ok(values.into_iter().map(|v| v * v).collect());
-    }
-    let (rows, cols) = (matrix.rows(), matrix.cols());
-    let n = rows.min(cols);
-    let mut gram = GramBuilder::new(n)?;
-    let mut original = vec![0.0; GramBuilder::PANEL_ROWS * n];
-    let mut panel = vec![0.0; GramBuilder::PANEL_ROWS * n];
-    for start in (0..rows.max(cols)).step_by(GramBuilder::PANEL_ROWS) {
-        let height = GramBuilder::PANEL_ROWS.min(rows.max(cols) - start);
-        let block = if rows >= cols {
-            &matrix.values()[start * cols..(start + height) * cols]
-        } else {
-            let block = &mut original[..height * n];
-            transpose_columns(matrix, start, block);
-            block
-        };
-        let panel = &mut panel[..height * n];
-        quantize_block(block, grid, panel, damage)?;
-        gram.push(panel);
-    }
-    let mut values = symmetric_eigenvalues(gram.finish(), n)?;
-    // Rounding of the product and of the eigenvalues: anything below is noise around zero.
-    let resolution = values.last().copied().unwrap_or(0.0) * rows.max(cols) as f64 * EPSILON;
-    for value in &mut values {
-        if *value <= resolution {
-            *value = 0.0;
-        }
-    }
-    Ok(values)
 }
 
 fn quantize_block(block: &[f32], grid: Option<&NaiveGrid>, out: &mut [f32], damage: &mut Damage) -> Result<()> {
@@ -201,17 +207,6 @@ fn quantize_block(block: &[f32], grid: Option<&NaiveGrid>, out: &mut [f32], dama
         return Err(Error::Numeric("quantizing overflowed: the dequantized weights hold NaN or infinity".to_owned()));
     }
     Ok(())
-}
-
-/// Writes columns `start..` of a matrix as rows, `[out.len() / rows, rows]`.
-fn transpose_columns(matrix: &Matrix, start: usize, out: &mut [f32]) {
-    let (rows, cols) = (matrix.rows(), matrix.cols());
-    let width = out.len() / rows;
-    for (r, row) in matrix.values().chunks_exact(cols).enumerate() {
-        for (c, value) in row[start..start + width].iter().enumerate() {
-            out[c * rows + r] = *value;
-        }
-    }
 }
 
 fn empty_row(layer: &Layer, scheme: Scheme) -> LayerRow {

@@ -8,7 +8,7 @@ mod plan;
 mod run;
 
 pub use compare::compare;
-pub use layer::analyse_layer;
+pub use layer::LayerTask;
 pub use layers::{Layer, LayerKind, Selection, select};
 pub use options::{Compat, Options};
 pub use plan::{Limits, Next};

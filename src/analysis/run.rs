@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::compare::compare;
-use super::layer::{analyse_layer, failed_rows};
+use super::layer::{LayerTask, failed_rows};
 use super::layers::{Layer, Selection, select};
 use super::options::{Compat, Options};
 use super::plan::{Limits, Next, Plan};
@@ -42,7 +42,7 @@ pub struct Finished {
     pub progress: Progress,
 }
 
-/// A run over one model. The caller reads the bytes that [`Analysis::next`] names and submits them; the work is done on the
+/// A run over one model. The caller reads the bytes that [`Analysis::next_step`] names and submits them; the work is done on the
 /// current rayon pool.
 #[derive(Debug)]
 pub struct Analysis {
@@ -137,7 +137,7 @@ impl Analysis {
     }
 
     /// What to do next. A layer that can't fit into memory is not handed out: it is finished at once, as failed rows.
-    pub fn next(&mut self) -> Next {
+    pub fn next_step(&mut self) -> Next {
         loop {
             let next = self.plan.next();
             if let Next::Read(layer) = next
@@ -177,21 +177,20 @@ impl Analysis {
         let dtype = self.source(layer).0.dtype;
         let report_done = self.report_done.clone();
         move || {
-            if shared.cancellation.is_cancelled() {
+            let Shared { layers, levels, options, limits, cancellation } = &*shared;
+            if cancellation.is_cancelled() {
                 return;
             }
-            let compute =
-                || analyse_layer(&shared.layers[layer], dtype, bytes, &shared.levels, &shared.options, &shared.limits);
+            let work = LayerTask { layer: &layers[layer], dtype, levels, options, limits, cancellation };
             // A fault of ours costs one layer, not the run.
-            let rows = catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|_| {
-                failed_rows(
-                    &shared.layers[layer],
-                    &shared.levels,
-                    "internal error while this layer was analysed; please report it",
-                )
+            let rows = catch_unwind(AssertUnwindSafe(|| work.run(bytes))).unwrap_or_else(|_| {
+                failed_rows(work.layer, levels, "internal error while this layer was analysed; please report it")
             });
-            // Nobody listens any more after a cancelled run.
-            let _ = report_done.send((layer, rows));
+            // Cut short, some of the rows are missing.
+            if !cancellation.is_cancelled() {
+                // Nobody listens any more after a run is dropped.
+                let _ = report_done.send((layer, rows));
+            }
         }
     }
 

@@ -67,7 +67,7 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
         if cancellation.is_cancelled() {
             break RunStatus::Cancelled;
         }
-        match analysis.next() {
+        match analysis.next_step() {
             Next::Read(layer) => {
                 let (tensor, file) = analysis.source(layer);
                 match source.read(file, tensor.begin, tensor.end) {

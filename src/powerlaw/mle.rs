@@ -16,7 +16,8 @@ pub struct PowerLawFit {
     pub xmin: f64,
     /// Largest value.
     pub xmax: f64,
-    /// Number of input values that are at least `xmin` (column `num_pl_spikes`).
+    /// Number of input values that are at least `xmin` (column `num_pl_spikes`). Values that equal it but for rounding
+    /// count: in a group of equal eigenvalues rounding decides which one is xmin.
     pub tail_len: usize,
 }
 
@@ -84,7 +85,7 @@ pub fn fit_weightwatcher(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
         ks_distance,
         xmin,
         xmax: data[data.len() - 1],
-        tail_len: values.len() - values.partition_point(|v| *v < xmin),
+        tail_len: values.len() - values.partition_point(|v| *v < xmin * (1.0 - EQUAL)),
     })
 }
 

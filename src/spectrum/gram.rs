@@ -1,58 +1,145 @@
-//! The Gram product, streamed: only the `n x n` result is held in f64.
+//! Gram products W^T W, streamed: the matrix goes by in panels of rows, only the product stays.
 
-use crate::error::{Error, Result};
+use crate::kernel::{Kernel, Rows, Strided};
+use crate::spectrum::tiles::{SymmetricTiles, TILE};
 
-/// Accumulates `P^T P` over panels `P` of rows, in f64.
-#[derive(Debug)]
+/// Rows of W that are packed at a time. A packed group of columns is then 256 x 24 x 8 = 48 KiB.
+pub const SLICE: usize = 256;
+
+/// Columns packed together: three vectors of eight, the widest register block.
+const GROUP: usize = 24;
+
+/// Groups whose packed columns stay in the second-level cache (384 KiB) while all rows go by.
+const GROUPS_IN_CACHE: usize = 8;
+
+/// Accumulates G = W^T W in f64, W \[m, n\] arriving in panels of rows.
+///
+/// G\[i, j\] = sum over k of W\[k, i\] W\[k, j\], one chain of (fused) multiply-adds in the order of k: the result does not
+/// depend on how the rows are cut into panels.
+#[derive(Clone, Debug)]
 pub struct GramBuilder {
+    kernel: Kernel,
     n: usize,
-    /// Row-major `[n, n]`; only the lower triangle is kept up.
-    sums: Vec<f64>,
-    panel: Vec<f64>,
+    tiles: SymmetricTiles,
+    /// One slice of W in f64: \[octets of columns, SLICE, 8\]. Both sides of the product read it front to back.
+    packed: Vec<f64>,
 }
 
 impl GramBuilder {
-    /// Rows to push at a time. The order of summation, and so the last bit of the result, depends on it.
-    pub const PANEL_ROWS: usize = 256;
-
-    /// An empty sum for matrices with `n` columns.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] if `n * n` numbers can't be addressed.
-    pub fn new(n: usize) -> Result<Self> {
-        let len = n.checked_mul(n).filter(|len| len.checked_mul(8).is_some_and(|bytes| isize::try_from(bytes).is_ok()));
-        let len = len.ok_or_else(|| Error::Limit(format!("a Gram matrix of {n} x {n} does not fit into memory")))?;
-        Ok(Self { n, sums: vec![0.0; len], panel: Vec::new() })
-    }
-
-    /// Adds a panel of rows, `[rows, n]`, row-major.
+    /// An empty sum for n columns, on this processor's kernel.
     ///
     /// # Cost
-    /// `rows * n^2` flops (one triangle).
+    /// 4 n^2 + 2 kB n bytes.
+    pub fn new(n: usize) -> Self {
+        Self::with_kernel(Kernel::selected(), n)
+    }
+
+    /// An empty sum for n columns, on a kernel of the caller's choice.
+    pub fn with_kernel(kernel: Kernel, n: usize) -> Self {
+        let packed = vec![0.0; n.div_ceil(GROUP) * GROUP * SLICE];
+        Self { kernel, n, tiles: SymmetricTiles::zero(n), packed }
+    }
+
+    /// Adds k rows of W: `panel` is row-major \[k, n\].
     ///
     /// # Panics
-    /// If `rows` is not a whole number of rows.
-    pub fn push(&mut self, rows: &[f32]) {
-        let n = self.n;
-        if n == 0 {
-            return;
+    /// If `panel` does not hold k n elements.
+    ///
+    /// # Cost
+    /// k n^2 flops (multiplications and additions of one triangle).
+    pub fn push(&mut self, panel: &[f32], k: usize) {
+        assert_eq!(panel.len(), k * self.n);
+        for first in (0..k).step_by(SLICE) {
+            let depth = SLICE.min(k - first);
+            let n = self.n;
+            let rows = &panel[first * n..(first + depth) * n];
+            self.pack(depth, |column, count, packed| {
+                for (row, line) in rows.chunks_exact(n).zip(packed.chunks_exact_mut(8)) {
+                    // Most octets are whole: a length known beforehand makes one conversion of them.
+                    if let Some(whole) = row[column..].first_chunk::<8>() {
+                        for (to, &from) in line.iter_mut().zip(whole) {
+                            *to = f64::from(from);
+                        }
+                    } else {
+                        for (to, &from) in line[..count].iter_mut().zip(&row[column..]) {
+                            *to = f64::from(from);
+                        }
+                    }
+                }
+            });
+            self.multiply(depth);
         }
-        assert_eq!(rows.len() % n, 0, "whole rows");
-        self.panel.clear();
-        self.panel.extend(rows.iter().map(|v| f64::from(*v)));
-        for i in 0..n {
-            let sums = &mut self.sums[i * n..=i * n + i];
-            for row in self.panel.chunks_exact(n) {
-                let factor = row[i];
-                for (sum, v) in sums.iter_mut().zip(row) {
-                    *sum += factor * v;
+    }
+
+    /// Adds k rows of W given by columns: column j is `columns[j * step .. j * step + k]`. For a wide matrix this is k
+    /// consecutive columns of all its rows.
+    ///
+    /// # Panics
+    /// If `columns` is too short.
+    pub fn push_columns(&mut self, columns: &[f32], step: usize, k: usize) {
+        for first in (0..k).step_by(SLICE) {
+            let depth = SLICE.min(k - first);
+            self.pack(depth, |column, count, packed| {
+                for offset in 0..count {
+                    let source = &columns[(column + offset) * step + first..][..depth];
+                    for (line, &from) in packed.chunks_exact_mut(8).zip(source) {
+                        line[offset] = f64::from(from);
+                    }
+                }
+            });
+            self.multiply(depth);
+        }
+    }
+
+    /// Fills `packed`, eight columns at a time: `fill(first column, columns, octet)`.
+    fn pack(&mut self, depth: usize, fill: impl Fn(usize, usize, &mut [f64])) {
+        let mut packed = std::mem::take(&mut self.packed);
+        for (index, octet) in packed.chunks_exact_mut(SLICE * 8).enumerate().take(self.n.div_ceil(8)) {
+            let column = index * 8;
+            fill(column, 8.min(self.n - column), &mut octet[..depth * 8]);
+        }
+        self.packed = packed;
+    }
+
+    /// Adds the packed slice's product.
+    fn multiply(&mut self, depth: usize) {
+        const IN_TILE: usize = TILE / GROUP;
+        let groups = self.n.div_ceil(GROUP);
+        let octets = self.n.div_ceil(8);
+        let octet = |index: usize| &self.packed[index * SLICE * 8..];
+        for first in (0..groups).step_by(GROUPS_IN_CACHE) {
+            let last = groups.min(first + GROUPS_IN_CACHE);
+            // In a tile, columns of G are contiguous: its rows i are the vectors, its columns j the broadcast side,
+            // eight of them at a time (16 KiB, half a first-level cache).
+            for j in 0..octets.min(last * GROUP / 8) {
+                for i in first.max(j * 8 / GROUP)..last {
+                    // On the diagonal only from it down.
+                    let top = (i * GROUP / 8).max(j);
+                    let count = octets.min((i + 1) * GROUP / 8) - top;
+                    let tile = self.tiles.tile_mut(i / IN_TILE, 8 * j / TILE);
+                    let corner = 8 * j % TILE * TILE + 8 * top % TILE;
+                    // The next eight columns of the tile will be needed soon; its groups fetch a quarter each.
+                    let (block, rest) = tile[corner..].split_at_mut((8 * TILE).min(TILE * TILE - corner));
+                    let quarter = i % IN_TILE * (8 * GROUP - GROUP);
+                    let ahead = rest.get(quarter..quarter + 8 * GROUP).unwrap_or(&[]);
+                    self.kernel.gemm_ahead(
+                        [8, 8 * count, depth],
+                        Strided { data: octet(j), row_step: 1, depth_step: 8 },
+                        Rows { data: octet(top), step: 8, octet_step: SLICE * 8 },
+                        block,
+                        TILE,
+                        ahead,
+                    );
                 }
             }
         }
     }
 
-    /// The Gram matrix, `[n, n]`, row-major; the lower triangle holds it.
-    pub fn finish(self) -> Vec<f64> {
-        self.sums
+    /// The sum, both halves of its diagonal tiles equal.
+    pub fn finish(mut self) -> SymmetricTiles {
+        for i in 0..self.n.div_ceil(TILE) {
+            self.kernel.mirror(self.tiles.tile_mut(i, i), TILE, 0, TILE);
+        }
+        self.tiles
     }
 }

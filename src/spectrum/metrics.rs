@@ -1,7 +1,5 @@
 //! Norms, ranks and entropy of a spectrum, in `WeightWatcher`'s conventions.
 
-use super::EPSILON;
-
 /// What `WeightWatcher` reads off the eigenvalues, its column names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metrics {
@@ -25,7 +23,7 @@ impl Metrics {
         const WEAK: f64 = 1e-6;
         let norm: f64 = eigenvalues.iter().sum();
         let spectral_norm = eigenvalues.last().copied().unwrap_or(f64::NAN);
-        let tolerance = spectral_norm.sqrt() * long_side as f64 * EPSILON;
+        let tolerance = spectral_norm.sqrt() * long_side as f64 * f64::EPSILON;
         let matrix_rank = eigenvalues.iter().filter(|v| v.sqrt() > tolerance).count();
         // The tiny addends are WeightWatcher's guards against 0 ln 0 and ln 1 = 0.
         let information: f64 = eigenvalues.iter().map(|v| v / norm + 1e-10).map(|p| p * libm::log(p)).sum();

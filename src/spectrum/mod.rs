@@ -1,14 +1,19 @@
 //! Spectra of weight matrices: eigenvalues of the short-side Gram matrix, and what is read off them.
+//!
+//! Panels of a matrix -> [`GramBuilder`] -> [`SymmetricTiles`] -> [`SymmetricTiles::eigenvalues`], ascending -> [`Metrics`].
 
-mod eigen;
+pub mod eigen;
 mod gram;
+mod gram_codes;
 mod metrics;
 mod singular;
+mod tiles;
 
-pub use eigen::symmetric_eigenvalues;
-pub use gram::GramBuilder;
+pub use gram::{GramBuilder, SLICE};
+pub use gram_codes::{CODE_SLICE, CodeGramBuilder};
 pub use metrics::{Metrics, alpha_norm_log10};
 pub use singular::singular_values;
+pub use tiles::{SymmetricTiles, TILE};
 
 /// Where a spectrum comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -21,6 +26,3 @@ pub enum Method {
     /// True singular values, squared: needed where ranks and the smallest singular value matter to the last digit.
     Svd,
 }
-
-/// `2^-52`, numpy's `finfo(float64).eps`.
-pub(crate) const EPSILON: f64 = f64::EPSILON;

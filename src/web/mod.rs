@@ -156,7 +156,7 @@ impl Analysis {
             Wait,
             Done,
         }
-        let step = match self.run.next() {
+        let step = match self.run.next_step() {
             Next::Read(task) => {
                 let (tensor, file) = self.run.source(task);
                 Step::Read {

@@ -49,9 +49,10 @@ pub fn data(path: &str) -> PathBuf {
 
 /// A real model, made by `tests/setup models`.
 pub fn model(name: &str) -> PathBuf {
-    let cache = std::env::var_os("HEAVYTAIL_CACHE").map(PathBuf::from).unwrap_or_else(|| {
-        let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-        std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("heavytail")
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let cache = variable("HEAVYTAIL_CACHE").unwrap_or_else(|| {
+        let home = || variable("HOME").expect("HOME is set").join(".cache");
+        variable("XDG_CACHE_HOME").unwrap_or_else(home).join("heavytail")
     });
     let path = cache.join("models").join(name);
     assert!(path.is_dir(), "the model {name} is not in {}: run `tests/setup models` first", cache.display());

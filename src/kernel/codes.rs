@@ -1,0 +1,195 @@
+//! Exact products of 8-bit codes, summed in 32-bit integers.
+
+use super::{Kernel, Set};
+
+/// Columns in a panel of packed codes.
+pub const CODE_PANEL: usize = 48;
+
+/// How a kernel wants codes packed: `group` consecutive k of one column make a 32-bit word (four bytes, or two 16-bit
+/// numbers, the first in the low bits); words are [k / group, CODE_PANEL].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeLayout {
+    /// 4 or 2.
+    pub group: usize,
+    /// The left operand is unsigned: its codes are stored plus 128, and the caller takes 128 times the column sums of
+    /// the right operand off again.
+    pub left_offset: bool,
+}
+
+/// A vector of 32-bit words.
+///
+/// # Safety
+/// As for the lanes of `f64`.
+pub(super) trait Words: Copy {
+    const LANES: usize;
+    unsafe fn splat(word: i32) -> Self;
+    unsafe fn load(from: *const i32) -> Self;
+    unsafe fn store(self, to: *mut i32);
+    /// sums + the products of the codes in each word; wraps modulo 2^32.
+    unsafe fn dot(left: Self, right: Self, sums: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+}
+
+/// One block: C\[r, c\] += sum over k of A\[r, k\] B\[c, k\] - correction\[c\], rows and columns of one panel each.
+#[derive(Clone, Copy)]
+pub(super) struct CodeGemm {
+    pub words: usize,
+    pub rows: usize,
+    /// A multiple of 16.
+    pub columns: usize,
+    pub a: *const i32,
+    pub b: *const i32,
+    pub correction: *const i32,
+    pub c: *mut i32,
+    pub c_step: usize,
+}
+
+impl CodeGemm {
+    #[inline(always)]
+    pub unsafe fn strips<W: Words, const VECTORS: usize, const ROWS: usize>(&self) {
+        let mut column = 0;
+        while column + VECTORS * W::LANES <= self.columns {
+            self.rows::<W, VECTORS, ROWS>(column);
+            column += VECTORS * W::LANES;
+        }
+        while column < self.columns {
+            self.rows::<W, 1, ROWS>(column);
+            column += W::LANES;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn rows<W: Words, const VECTORS: usize, const ROWS: usize>(&self, column: usize) {
+        let mut row = 0;
+        while row + ROWS <= self.rows {
+            self.block::<W, VECTORS, ROWS>(row, column);
+            row += ROWS;
+        }
+        while row < self.rows {
+            self.block::<W, VECTORS, 1>(row, column);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn block<W: Words, const VECTORS: usize, const ROWS: usize>(&self, row: usize, column: usize) {
+        let c = self.c.add(row * self.c_step + column);
+        let mut sums = [[W::splat(0); VECTORS]; ROWS];
+        for vector in 0..VECTORS {
+            let correction = W::load(self.correction.add(column + vector * W::LANES));
+            for row in 0..ROWS {
+                sums[row][vector] = W::load(c.add(row * self.c_step + vector * W::LANES)).sub(correction);
+            }
+        }
+        let (mut a, mut b) = (self.a.add(row), self.b.add(column));
+        for _ in 0..self.words {
+            let mut right = [W::splat(0); VECTORS];
+            for vector in 0..VECTORS {
+                right[vector] = W::load(b.add(vector * W::LANES));
+            }
+            for row in 0..ROWS {
+                let left = W::splat(*a.wrapping_add(row));
+                for vector in 0..VECTORS {
+                    sums[row][vector] = W::dot(left, right[vector], sums[row][vector]);
+                }
+            }
+            a = a.wrapping_add(CODE_PANEL);
+            b = b.wrapping_add(CODE_PANEL);
+        }
+        for row in 0..ROWS {
+            for vector in 0..VECTORS {
+                sums[row][vector].store(c.add(row * self.c_step + vector * W::LANES));
+            }
+        }
+    }
+}
+
+/// Two 16-bit codes in a word, multiplied one at a time: the portable twin.
+#[derive(Clone, Copy)]
+pub(super) struct OneWord(i32);
+
+impl Words for OneWord {
+    const LANES: usize = 1;
+    #[inline(always)]
+    unsafe fn splat(word: i32) -> Self {
+        Self(word)
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        Self(*from)
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32) {
+        *to = self.0;
+    }
+    #[inline(always)]
+    unsafe fn dot(left: Self, right: Self, sums: Self) -> Self {
+        let low = i32::from(left.0 as i16) * i32::from(right.0 as i16);
+        let high = (left.0 >> 16) * (right.0 >> 16);
+        Self(sums.0.wrapping_add(low).wrapping_add(high))
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
+}
+
+impl Kernel {
+    /// How this kernel wants its codes packed.
+    pub fn code_layout(self) -> CodeLayout {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 if is_x86_feature_detected!("avx512vnni") => CodeLayout { group: 4, left_offset: true },
+            _ => CodeLayout { group: 2, left_offset: false },
+        }
+    }
+
+    /// C \[rows, columns\] += A B^T - correction for packed panels A and B (see [`CodeLayout`]), wrapping modulo 2^32;
+    /// `rows` and `columns` at most [`CODE_PANEL`], `columns` a multiple of 16.
+    ///
+    /// # Panics
+    /// If a slice is too short for the shape.
+    ///
+    /// # Cost
+    /// 2 group words rows columns integer operations.
+    pub fn code_gemm(
+        self,
+        [rows, columns, words]: [usize; 3],
+        a: &[i32],
+        b: &[i32],
+        correction: &[i32],
+        c: &mut [i32],
+        c_step: usize,
+    ) {
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(rows <= CODE_PANEL && columns <= CODE_PANEL && columns.is_multiple_of(16));
+        assert!(a.len() >= words * CODE_PANEL && b.len() >= words * CODE_PANEL && correction.len() >= columns);
+        assert!(c_step >= columns && c.len() >= (rows - 1) * c_step + columns);
+        let gemm = CodeGemm {
+            words,
+            rows,
+            columns,
+            a: a.as_ptr(),
+            b: b.as_ptr(),
+            correction: correction.as_ptr(),
+            c: c.as_mut_ptr(),
+            c_step,
+        };
+        // SAFETY: the lengths are checked above; a Kernel exists only where its instruction set does.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 if self.code_layout().group == 4 => super::x86::codes_vnni(gemm),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 | Set::Avx2 => super::x86::codes_avx2(gemm),
+                #[cfg(target_arch = "aarch64")]
+                Set::Neon => super::aarch64::codes(gemm),
+                #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                Set::Wasm => super::wasm::codes(gemm),
+                Set::Scalar | Set::ScalarFused => gemm.strips::<OneWord, 4, 2>(),
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! WebAssembly: SIMD128, with relaxed SIMD's multiply-add where the build has it.
+//!
+//! Browsers compile a function anew only between two calls of it, so the register blocks stay out of line; and they
+//! spill above about 11 live vectors, so a block is two vectors by four rows.
+
+use super::codes::{CodeGemm, Words};
+use super::gemm::Gemm;
+use super::lanes::{Lanes, Twice};
+use super::{Isa, Job};
+use core::arch::wasm32::*;
+
+/// The kernel's name: what the page's feature detection chose.
+pub(super) const NAME: &str = if cfg!(target_feature = "relaxed-simd") { "relaxed" } else { "simd128" };
+
+pub(super) struct Wasm;
+
+impl Isa for Wasm {
+    type Oct = Twice<Twice<F64x2>>;
+    #[inline(always)]
+    unsafe fn call<J: Job>(job: J) -> J::Output {
+        #[inline(never)]
+        unsafe fn compiled<J: Job>(job: J) -> J::Output {
+            job.run::<Wasm>()
+        }
+        compiled(job)
+    }
+    #[inline(always)]
+    unsafe fn strips(gemm: &Gemm) {
+        for column in (0..gemm.columns).step_by(4) {
+            gemm.strip::<Self, Twice<F64x2>, 1, 4>(column);
+        }
+    }
+}
+
+/// One 128-bit vector.
+#[derive(Clone, Copy)]
+pub(super) struct F64x2(v128);
+
+impl Lanes for F64x2 {
+    const LANES: usize = 2;
+    #[inline(always)]
+    unsafe fn splat(x: f64) -> Self {
+        Self(f64x2_splat(x))
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f64) -> Self {
+        Self(v128_load(from.cast()))
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f64) {
+        v128_store(to.cast(), self.0);
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(f64x2_add(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(f64x2_sub(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self(f64x2_mul(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(f64x2_div(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Self(f64x2_max(self.0, other.0))
+    }
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Self(f64x2_relaxed_madd(self.0, factor.0, addend.0))
+    }
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Self(f64x2_add(f64x2_mul(self.0, factor.0), addend.0))
+    }
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    unsafe fn neg_mul_add(self, factor: Self, addend: Self) -> Self {
+        Self(f64x2_relaxed_nmadd(self.0, factor.0, addend.0))
+    }
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    #[inline(always)]
+    unsafe fn neg_mul_add(self, factor: Self, addend: Self) -> Self {
+        Self(f64x2_sub(addend.0, f64x2_mul(self.0, factor.0)))
+    }
+    #[inline(always)]
+    unsafe fn away_from_zero(self, floor: Self) -> Self {
+        Self(v128_bitselect(floor.0, self.0, f64x2_lt(f64x2_abs(self.0), floor.0)))
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f64 {
+        f64x2_extract_lane::<0>(self.0) + f64x2_extract_lane::<1>(self.0)
+    }
+    #[inline(always)]
+    unsafe fn shift_in(self, x: f64) -> Self {
+        Self(i64x2_shuffle::<0, 2>(f64x2_splat(x), self.0))
+    }
+    #[inline(always)]
+    unsafe fn with_first(self, x: f64) -> Self {
+        Self(f64x2_replace_lane::<0>(self.0, x))
+    }
+    #[inline(always)]
+    unsafe fn first(self) -> f64 {
+        f64x2_extract_lane::<0>(self.0)
+    }
+    #[inline(always)]
+    unsafe fn last(self) -> f64 {
+        f64x2_extract_lane::<1>(self.0)
+    }
+}
+
+/// Codes: 8 products of 16 bits an instruction.
+#[inline(never)]
+pub(super) unsafe fn codes(gemm: CodeGemm) {
+    gemm.strips::<I32x4, 2, 4>();
+}
+
+#[derive(Clone, Copy)]
+struct I32x4(v128);
+
+impl Words for I32x4 {
+    const LANES: usize = 4;
+    #[inline(always)]
+    unsafe fn splat(word: i32) -> Self {
+        Self(i32x4_splat(word))
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        Self(v128_load(from.cast()))
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32) {
+        v128_store(to.cast(), self.0);
+    }
+    #[inline(always)]
+    unsafe fn dot(left: Self, right: Self, sums: Self) -> Self {
+        Self(i32x4_add(sums.0, i32x4_dot_i16x8(left.0, right.0)))
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(i32x4_sub(self.0, other.0))
+    }
+}

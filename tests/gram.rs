@@ -1,0 +1,162 @@
+//! Gram products against plain sums, on every kernel this processor has.
+
+use heavytail::kernel::{Kernel, Rows, Strided};
+use heavytail::spectrum::CodeGramBuilder;
+use heavytail::spectrum::GramBuilder;
+
+/// Whole numbers 0 .. 2^31, the same on every run.
+fn numbers(count: usize, seed: u64) -> Vec<u32> {
+    let mut state = seed;
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u32
+        })
+        .collect()
+}
+
+fn floats(count: usize, seed: u64) -> Vec<f32> {
+    numbers(count, seed).iter().map(|&x| x as f32 / (1u32 << 30) as f32 - 1.0).collect()
+}
+
+fn transposed<T: Copy>(w: &[T], m: usize, n: usize) -> Vec<T> {
+    (0..m * n).map(|i| w[i % m * n + i / m]).collect()
+}
+
+const SHAPES: [[usize; 2]; 9] =
+    [[1, 1], [5, 3], [300, 8], [257, 25], [700, 47], [64, 96], [513, 100], [40, 200], [1030, 130]];
+
+#[test]
+fn every_kernel_sums_in_order() {
+    for [m, n] in SHAPES {
+        let w = floats(m * n, 1);
+        let fused = |i: usize, j: usize| {
+            (0..m).fold(0.0, |sum, k| f64::from(w[k * n + j]).mul_add(f64::from(w[k * n + i]), sum))
+        };
+        for kernel in Kernel::available() {
+            let mut gram = GramBuilder::with_kernel(kernel, n);
+            gram.push(&w, m);
+            let gram = gram.finish();
+            for i in 0..n {
+                for j in 0..=i {
+                    let (value, expected) = (gram.at(i, j), fused(i, j));
+                    if kernel.is_fused() {
+                        assert_eq!(value, expected, "{} {m}x{n} at {i}, {j}", kernel.name());
+                    } else {
+                        assert!((value - expected).abs() < 1e-13 * m as f64);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cuts_and_orientation_do_not_change_a_bit() {
+    let [m, n] = [1030, 130];
+    let w = floats(m * n, 2);
+    let mut whole = GramBuilder::new(n);
+    whole.push(&w, m);
+    let whole = whole.finish().to_dense();
+    let mut cut = GramBuilder::new(n);
+    let mut row = 0;
+    for k in [1, 255, 256, 257, 261] {
+        cut.push(&w[row * n..(row + k) * n], k);
+        row += k;
+    }
+    assert_eq!(row, m);
+    assert_eq!(cut.finish().to_dense(), whole);
+    let mut turned = GramBuilder::new(n);
+    let columns = transposed(&w, m, n);
+    turned.push_columns(&columns, m, 700);
+    turned.push_columns(&columns[700..], m, 330);
+    assert_eq!(turned.finish().to_dense(), whole);
+}
+
+#[test]
+fn nothing_in_nothing_out() {
+    assert_eq!(GramBuilder::new(0).finish().to_dense(), Vec::<f64>::new());
+    assert_eq!(GramBuilder::new(3).finish().to_dense(), vec![0.0; 9]);
+    assert_eq!(CodeGramBuilder::new(0).finish().to_dense(), Vec::<f64>::new());
+    let mut gram = GramBuilder::new(0);
+    gram.push(&[], 0);
+    let mut none = CodeGramBuilder::new(3);
+    none.push(&[], 0);
+    assert_eq!(none.finish().to_dense(), vec![0.0; 9]);
+}
+
+fn exact(codes: &[i8], m: usize, n: usize) -> Vec<f64> {
+    let at = |k: usize, i: usize| i64::from(codes[k * n + i]);
+    (0..n * n).map(|ij| (0..m).map(|k| at(k, ij / n) * at(k, ij % n)).sum::<i64>() as f64).collect()
+}
+
+#[test]
+fn codes_are_exact_on_every_kernel() {
+    for [m, n] in SHAPES {
+        let codes: Vec<i8> = numbers(m * n, 3).iter().map(|&x| x as i8).collect();
+        let expected = exact(&codes, m, n);
+        for kernel in Kernel::available() {
+            let mut gram = CodeGramBuilder::with_kernel(kernel, n);
+            gram.push(&codes[..m / 3 * n], m / 3);
+            gram.push(&codes[m / 3 * n..], m - m / 3);
+            assert_eq!(gram.finish().to_dense(), expected, "{} {m}x{n}", kernel.name());
+            let mut turned = CodeGramBuilder::with_kernel(kernel, n);
+            turned.push_columns(&transposed(&codes, m, n), m, m);
+            assert_eq!(turned.finish().to_dense(), expected, "{} {m}x{n} by columns", kernel.name());
+        }
+    }
+}
+
+#[test]
+fn long_sums_of_the_largest_codes_do_not_overflow() {
+    // 300,000 rows of -128: 4.9e9 is beyond 32 bits, twice over.
+    let panel = vec![-128i8; 50_000 * 2];
+    for kernel in Kernel::available() {
+        let mut gram = CodeGramBuilder::with_kernel(kernel, 2);
+        for _ in 0..6 {
+            gram.push(&panel, 50_000);
+        }
+        assert_eq!(gram.finish().to_dense(), vec![300_000.0 * 16_384.0; 4], "{}", kernel.name());
+    }
+}
+
+#[test]
+fn products_with_strides_match_plain_sums() {
+    for kernel in Kernel::available() {
+        for [rows, columns, depth] in [[1, 8, 1], [7, 16, 5], [13, 24, 9], [23, 32, 33], [6, 40, 4], [31, 56, 2]] {
+            let a: Vec<f64> = floats(rows * depth * 2, 4).iter().map(|&x| f64::from(x)).collect();
+            let b: Vec<f64> = floats(depth * (columns + 3), 5).iter().map(|&x| f64::from(x)).collect();
+            let c0: Vec<f64> = floats(rows * (columns + 1), 6).iter().map(|&x| f64::from(x)).collect();
+            for (row_step, depth_step) in [(1, rows), (2 * depth, 2)] {
+                let mut c = c0.clone();
+                let left = Strided { data: &a, row_step, depth_step };
+                kernel.gemm([rows, columns, depth], left, Rows::new(&b, columns + 3), &mut c, columns + 1);
+                for row in 0..rows {
+                    for column in 0..=columns {
+                        let at = row * (columns + 1) + column;
+                        let mut expected = c0[at];
+                        if column < columns {
+                            for k in 0..depth {
+                                let (x, y) = (a[row * row_step + k * depth_step], b[k * (columns + 3) + column]);
+                                expected = if kernel.is_fused() { x.mul_add(y, expected) } else { x * y + expected };
+                            }
+                        }
+                        assert_eq!(c[at], expected, "{}", kernel.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn names_are_checked() {
+    assert_eq!(Kernel::by_name("scalar").map(Kernel::name), Ok("scalar"));
+    let error = Kernel::by_name("sse9").expect_err("no such kernel");
+    assert!(error.to_string().contains("\"sse9\""));
+    // A known kernel of another machine gives the best of this one.
+    for name in ["avx512", "neon", "relaxed"] {
+        let kernel = Kernel::by_name(name).expect("a known name");
+        assert!(kernel.name() == name || kernel == Kernel::available()[0]);
+    }
+}

@@ -126,14 +126,14 @@ fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> 
     if !is_decodable(info.dtype) {
         return Err(format!("dtype {} can't be decoded by this version", info.dtype));
     }
+    let rf = rf as u64;
+    let num_evals = m.saturating_mul(rf);
     if let LayerKind::Conv2d { .. } = kind
         && options.compat.is_weightwatcher()
         && conv_sides_are_swapped(&dims)
     {
         std::mem::swap(&mut n, &mut m);
     }
-    let rf = rf as u64;
-    let num_evals = m.saturating_mul(rf);
     if options.min_evals > 0 && num_evals < options.min_evals {
         return Err(format!("{num_evals} eigenvalues, fewer than min_evals = {}", options.min_evals));
     }

@@ -55,9 +55,10 @@ fn analyse(file: &[u8], threads: usize) -> ModelReport {
 
 #[wasm_bindgen_test]
 async fn a_pool_of_three_threads_and_none_give_the_same_report() {
-    let alone = analyse(&small_model(), 1);
+    // First: anything that uses rayon before would leave it with one thread for good.
     JsFuture::from(heavytail::web::init_thread_pool(3)).await.unwrap();
     assert_eq!(rayon::current_num_threads(), 3);
+    let alone = analyse(&small_model(), 1);
     let together = analyse(&small_model(), 3);
     assert_eq!(alone, together);
     assert_eq!(alone.rows.len(), 6);

@@ -116,8 +116,7 @@ const NAMES: [&str; 7] = ["avx512", "avx2", "neon", "relaxed", "simd128", "scala
 impl Kernel {
     /// Kernels this processor can run, fastest first; the portable ones are always there.
     pub fn available() -> Vec<Self> {
-        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
-        let mut kernels = Vec::new();
+        let mut kernels = Vec::with_capacity(4);
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");

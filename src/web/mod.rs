@@ -148,7 +148,8 @@ impl Analysis {
     ///
     /// # Errors
     /// None in practice: the conversion of plain data.
-    pub fn next(&mut self) -> Result<JsValue, JsValue> {
+    #[wasm_bindgen(js_name = next)]
+    pub fn next_step(&mut self) -> Result<JsValue, JsValue> {
         #[derive(Serialize)]
         #[serde(tag = "kind", rename_all = "lowercase")]
         enum Step<'a> {

@@ -154,7 +154,8 @@ fn sweep(d: &mut [f64], e2: &mut [f64], sigma: f64) {
 /// Eigenvalues of ((a, b), (b, c)): LAPACK dlae2.
 fn two_by_two(a: f64, b: f64, c: f64) -> (f64, f64) {
     let sum = a + c;
-    let root = (a - c).hypot(2.0 * b);
+    // Not the platform's own, which rounds differently from one to the next.
+    let root = libm::hypot(a - c, 2.0 * b);
     let (large, small) = if a.abs() > c.abs() { (a, c) } else { (c, a) };
     if sum == 0.0 {
         return (0.5 * root, -0.5 * root);

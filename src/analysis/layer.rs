@@ -131,7 +131,10 @@ impl LayerTask<'_> {
         if self.options.method() == Method::Svd {
             let mut values = matrix.values().to_vec();
             quantize_block(matrix.values(), grid, &mut values, damage)?;
-            let values = singular_values(&Matrix::new(matrix.rows(), matrix.cols(), values)?)?;
+            let values = singular_values(&Matrix::new(matrix.rows(), matrix.cols(), values)?, &|| {
+                self.cancellation.is_cancelled()
+            })
+            .map_err(spectrum_error)?;
             return Ok(values.into_iter().map(|v| v * v).collect());
         }
         let (rows, cols) = (matrix.rows(), matrix.cols());
@@ -152,11 +155,7 @@ impl LayerTask<'_> {
                 gram.push_columns(panel, height, height);
             }
         }
-        let mut values =
-            gram.finish().eigenvalues(&|| self.cancellation.is_cancelled()).map_err(|error| match error {
-                EigenError::Cancelled => Error::Cancelled,
-                error => Error::Numeric(error.to_string()),
-            })?;
+        let mut values = gram.finish().eigenvalues(&|| self.cancellation.is_cancelled()).map_err(spectrum_error)?;
         // Rounding of the product and of the eigenvalues: anything below is noise around zero.
         let resolution = values.last().copied().unwrap_or(0.0) * rows.max(cols) as f64 * f64::EPSILON;
         for value in &mut values {
@@ -165,6 +164,13 @@ impl LayerTask<'_> {
             }
         }
         Ok(values)
+    }
+}
+
+fn spectrum_error(error: EigenError) -> Error {
+    match error {
+        EigenError::Cancelled => Error::Cancelled,
+        error => Error::Numeric(error.to_string()),
     }
 }
 

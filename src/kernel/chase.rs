@@ -31,7 +31,7 @@ impl<const OCTETS: usize> Job for ChaseStart<OCTETS> {
 /// `OCTETS` vectors from consecutive memory.
 // Loops, not closures: a closure is a function of its own, compiled without the caller's instruction set.
 #[inline(always)]
-unsafe fn load_all<I: Isa, const OCTETS: usize>(from: *const f64) -> [I::Oct; OCTETS] {
+pub(super) unsafe fn load_all<I: Isa, const OCTETS: usize>(from: *const f64) -> [I::Oct; OCTETS] {
     let mut vectors = [I::Oct::splat(0.0); OCTETS];
     for (octet, vector) in vectors.iter_mut().enumerate() {
         *vector = I::Oct::load(from.add(8 * octet));
@@ -41,7 +41,7 @@ unsafe fn load_all<I: Isa, const OCTETS: usize>(from: *const f64) -> [I::Oct; OC
 
 /// The reflector that maps `x` to (beta, 0, ..): (v, beta, tau).
 #[inline(always)]
-unsafe fn annihilate<I: Isa, const OCTETS: usize>(x: [I::Oct; OCTETS]) -> ([I::Oct; OCTETS], f64, f64) {
+pub(super) unsafe fn annihilate<I: Isa, const OCTETS: usize>(x: [I::Oct; OCTETS]) -> ([I::Oct; OCTETS], f64, f64) {
     let mut v = x;
     v[0] = x[0].with_first(0.0);
     let mut squares = v[0].mul(v[0]);

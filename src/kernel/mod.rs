@@ -15,6 +15,7 @@
 #![allow(clippy::wildcard_imports, reason = "intrinsics are many, and named for what they are")]
 #![allow(clippy::inline_always, reason = "a kernel must be inlined into the function compiled for its instruction set")]
 
+mod bulge;
 mod chase;
 mod codes;
 mod gemm;
@@ -328,6 +329,21 @@ impl Kernel {
         }
     }
 
+    /// One step of a sweep from both sides, see [`bulge::BulgeStep`]: `block` begins at A\[s, s\], `step` leads to the
+    /// next row.
+    pub(crate) fn bulge_step(self, block: &mut [f64], step: usize, v: &mut [f64], tau: f64) -> f64 {
+        let width = v.len();
+        assert!(step >= 2 * width && block.len() >= width * step + 2 * width);
+        let (block, v) = (block.as_mut_ptr(), v.as_mut_ptr());
+        match width {
+            8 => self.run(bulge::BulgeStep::<1> { block, step, v, tau }),
+            16 => self.run(bulge::BulgeStep::<2> { block, step, v, tau }),
+            24 => self.run(bulge::BulgeStep::<3> { block, step, v, tau }),
+            32 => self.run(bulge::BulgeStep::<4> { block, step, v, tau }),
+            _ => panic!("band width {width}"),
+        }
+    }
+
     /// Eight root-free QL sweeps over a tridiagonal block, see [`sweep::Sweeps`].
     pub(crate) fn sweeps(self, d: &mut [f64], e2: &mut [f64], shifts: [f64; 8]) {
         assert!(!d.is_empty() && d.len() == e2.len());
@@ -370,4 +386,26 @@ pub(crate) struct PanelFactors {
     pub r: Vec<f64>,
     pub tau: Vec<f64>,
     pub dots: Vec<f64>,
+}
+
+impl PanelFactors {
+    /// Room for a panel of b columns.
+    pub fn new(width: usize) -> Self {
+        Self { r: vec![0.0; width * width], tau: vec![0.0; width], dots: vec![0.0; width * width] }
+    }
+
+    /// Writes the T of Q = I - V T V^T, upper triangular, row-major \[b, b\].
+    pub fn compact_form(&self, t: &mut [f64]) {
+        let width = self.tau.len();
+        // T[.., c] = -tau_c T (V^T v_c), the forward recurrence of LAPACK dlarft.
+        t.fill(0.0);
+        for c in 0..width {
+            let tau = self.tau[c];
+            for row in 0..c {
+                let sum: f64 = (row..c).map(|k| t[row * width + k] * self.dots[c * width + k]).sum();
+                t[row * width + c] = -tau * sum;
+            }
+            t[c * width + c] = tau;
+        }
+    }
 }

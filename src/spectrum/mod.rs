@@ -6,7 +6,7 @@ pub mod eigen;
 mod gram;
 mod gram_codes;
 mod metrics;
-mod singular;
+pub mod singular;
 mod tiles;
 
 pub use gram::{GramBuilder, SLICE};

@@ -109,7 +109,6 @@ struct Panels {
 impl Panels {
     fn new(kernel: Kernel, n: usize, width: usize) -> Self {
         let padded = n.next_multiple_of(width);
-        let square = vec![0.0; width * width];
         Self {
             kernel,
             n,
@@ -119,8 +118,8 @@ impl Panels {
             waiting: vec![0.0; padded * 2 * width],
             right: vec![0.0; n.div_ceil(TILE) * 2 * width * TILE],
             y: vec![0.0; padded * width],
-            factors: PanelFactors { r: square.clone(), tau: vec![0.0; width], dots: square.clone() },
-            t: square,
+            factors: PanelFactors::new(width),
+            t: vec![0.0; width * width],
             pending: false,
         }
     }
@@ -172,17 +171,7 @@ impl Panels {
                 band.set(below + row, first + column, self.factors.r[row * width + column]);
             }
         }
-        // T[.., c] = -tau_c T (V^T v_c), the forward recurrence of LAPACK dlarft.
-        let (t, dots) = (&mut self.t, &self.factors.dots);
-        t.fill(0.0);
-        for c in 0..width {
-            let tau = self.factors.tau[c];
-            for row in 0..c {
-                let sum: f64 = (row..c).map(|k| t[row * width + k] * dots[c * width + k]).sum();
-                t[row * width + c] = -tau * sum;
-            }
-            t[c * width + c] = tau;
-        }
+        self.factors.compact_form(&mut self.t);
     }
 
     /// Applies the waiting update to rows and columns `from ..` of A and computes Y = A V, one tile after the other.

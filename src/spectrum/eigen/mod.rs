@@ -2,7 +2,7 @@
 
 mod band;
 mod chase;
-mod tridiagonal;
+pub(super) mod tridiagonal;
 
 use crate::kernel::Kernel;
 use crate::spectrum::tiles::SymmetricTiles;
@@ -32,12 +32,12 @@ impl std::fmt::Display for EigenError {
 impl std::error::Error for EigenError {}
 
 /// The caller's question whether to stop, asked often.
-struct Poll<'a> {
-    cancelled: &'a dyn Fn() -> bool,
+pub(super) struct Poll<'a> {
+    pub cancelled: &'a dyn Fn() -> bool,
 }
 
 impl Poll<'_> {
-    fn check(&mut self) -> Result<(), EigenError> {
+    pub fn check(&mut self) -> Result<(), EigenError> {
         if (self.cancelled)() { Err(EigenError::Cancelled) } else { Ok(()) }
     }
 }
@@ -148,7 +148,7 @@ fn largest_magnitude(x: &[f64]) -> f64 {
 }
 
 /// An exponent k with |x| <= 2^k, at most one too large; x is finite and not zero.
-fn exponent_above(x: f64) -> i32 {
+pub(super) fn exponent_above(x: f64) -> i32 {
     let bits = |x: f64| ((x.abs().to_bits() >> 52) & 0x7ff) as i32;
     match bits(x) {
         // Subnormal: measured after an exact scaling.
@@ -158,12 +158,12 @@ fn exponent_above(x: f64) -> i32 {
 }
 
 /// 2^k for |k| < 1022.
-fn power_of_two(k: i32) -> f64 {
+pub(super) fn power_of_two(k: i32) -> f64 {
     f64::from_bits(((k + 1023) as u64) << 52)
 }
 
 /// Multiplies by 2^k in two steps: 2^k itself may be beyond the range (from subnormals up).
-fn scale(x: &mut [f64], k: i32) {
+pub(super) fn scale(x: &mut [f64], k: i32) {
     let (first, second) = (power_of_two(k / 2), power_of_two(k - k / 2));
     for x in x {
         *x = *x * first * second;

@@ -27,7 +27,12 @@ const SHIFTS: usize = 8;
 ///
 /// # Source
 /// LAPACK dsterf for the recurrence, the criterion and the choice of direction.
-pub(super) fn eigenvalues(kernel: Kernel, d: &mut [f64], e: Vec<f64>, poll: &mut Poll) -> Result<(), EigenError> {
+pub(in crate::spectrum) fn eigenvalues(
+    kernel: Kernel,
+    d: &mut [f64],
+    e: Vec<f64>,
+    poll: &mut Poll,
+) -> Result<(), EigenError> {
     let n = d.len();
     let norm = d.iter().chain(&e).fold(0.0f64, |max, x| max.max(x.abs()));
     let mut e2 = e;

@@ -55,7 +55,9 @@ fn error(values: &[f64], expected: &[f64]) -> f64 {
 fn check(w: &Matrix, what: &str) {
     let values = singular_values(w, &never).expect(what);
     let error = error(&values, &oracle(w));
-    assert!(error < 1e-14, "{what}, {} x {}: error {error:e}", w.rows(), w.cols());
+    // Rounding errors of both solvers add up like a random walk of a few ulps a step.
+    let bound = 4.0 * f64::EPSILON * (w.rows().min(w.cols()) as f64).sqrt().max(10.0);
+    assert!(error < bound, "{what}, {} x {}: error {error:e}", w.rows(), w.cols());
 }
 
 #[test]

@@ -165,6 +165,11 @@ fn smollm2_by_default() {
     compare_model("smollm2-135m-f16", &[], &[FIT, NORMS], true);
 }
 
+#[test]
+fn smollm2_with_true_singular_values() {
+    compare_model("smollm2-135m-f16", &["--compat", "weightwatcher", "--svd"], &[FIT, NORMS, RANKS], false);
+}
+
 /// The package's own file, in F32, and its columns to the last one.
 #[test]
 fn minilm_in_single_precision() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::report::{ComparisonRow, LayerRow, LevelInfo, Number, Status};
+use crate::report::{ComparisonRow, LayerRow, LevelInfo, Measures, Number, Status};
 
 /// One row per level over `rows`, in the order of `levels`; the first level is the baseline. `rows` may hold part of the
 /// layers: a level is compared with the baseline over the layers that both have.
@@ -20,11 +20,11 @@ pub fn compare<'a>(
     }
     // Sums in the order of the layers, not of their completion.
     for rows in by_level.values_mut() {
-        rows.sort_by(|a, b| a.layer_id.cmp(&b.layer_id).then_with(|| a.name.cmp(&b.name)));
+        rows.sort_by(|a, b| a.layer_id.cmp(&b.layer_id).then_with(|| a.key().cmp(&b.key())));
     }
     let baseline = levels.first().and_then(|level| by_level.get(level.name.as_str())).map_or(&[][..], Vec::as_slice);
-    let baseline_alphas: HashMap<&str, f64> =
-        baseline.iter().filter_map(|row| Some((row.name.as_str(), alpha(row, failures_count)?))).collect();
+    let baseline_alphas: HashMap<(&str, u64), f64> =
+        baseline.iter().filter_map(|row| Some((row.key(), alpha(row, failures_count)?))).collect();
     let baseline_mean = mean(baseline.iter().filter_map(|row| alpha(row, failures_count)));
     levels
         .iter()
@@ -38,13 +38,13 @@ pub fn compare<'a>(
 fn compare_level(
     level: &LevelInfo,
     rows: &[&LayerRow],
-    baseline: &HashMap<&str, f64>,
+    baseline: &HashMap<(&str, u64), f64>,
     baseline_mean: Option<f64>,
     failures_count: bool,
 ) -> ComparisonRow {
     let mut alphas: Vec<f64> = rows.iter().filter_map(|row| alpha(row, failures_count)).collect();
     let pairs: Vec<(f64, f64)> =
-        rows.iter().filter_map(|row| Some((*baseline.get(row.name.as_str())?, alpha(row, failures_count)?))).collect();
+        rows.iter().filter_map(|row| Some((*baseline.get(&row.key())?, alpha(row, failures_count)?))).collect();
     let alpha_mean = mean(alphas.iter().copied());
     let alpha_std = standard_deviation(&alphas);
     let count = |test: fn(f64) -> bool| alphas.iter().filter(|a| test(**a)).count() as u64;
@@ -80,6 +80,7 @@ fn compare_level(
         alpha_abs_change_mean: mean(pairs.iter().map(|(a, b)| (b - a).abs())).into(),
         pearson: pearson(&pairs).into(),
         spearman: spearman(&pairs).into(),
+        measures: Measures::new(),
     }
 }
 

@@ -1,17 +1,21 @@
 //! One tensor through every stage, at every level.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::layers::{Layer, LayerKind};
+use super::measures::add_measures;
 use super::options::Options;
 use super::plan::{Limits, concurrent_levels};
+use super::row::{empty_row, fill};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
-use crate::powerlaw::{PowerLawFit, fit_weightwatcher};
 use crate::progress::Cancellation;
-use crate::quant::{Damage, NaiveGrid, Range, Scheme};
-use crate::report::{LayerRow, Number, Status};
-use crate::spectrum::{GramBuilder, Method, Metrics, SLICE, alpha_norm_log10, eigen::EigenError, singular_values};
+use crate::quant::{Damage, NaiveGrid, Range as WeightRange, Scheme};
+use crate::report::{LayerRow, Status};
+use crate::spectrum::{GramBuilder, Method, SLICE, eigen::EigenError, singular_values};
 use crate::tensor::{Dtype, decode_f32};
 
 /// What the analysis of one tensor needs beside its bytes.
@@ -43,7 +47,7 @@ impl LayerTask<'_> {
             Ok(weights) => weights,
             Err(error) => return failed_rows(layer, levels, &error.to_string()),
         };
-        let range = Range::of(weights.values());
+        let range = WeightRange::of(weights.values());
         if !range.is_finite {
             return failed_rows(layer, levels, "the weights hold NaN or infinity, so there is no spectrum");
         }
@@ -51,30 +55,49 @@ impl LayerTask<'_> {
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
         let elements = layer.info.shape.iter().product();
         let at_once = concurrent_levels(layer, elements, computed.len(), self.limits);
-        let mut rows: Vec<LayerRow> = Vec::with_capacity(levels.len());
+        let mut rows: Vec<Vec<LayerRow>> = Vec::with_capacity(levels.len());
         for group in computed.chunks(at_once) {
-            let group: Vec<LayerRow> = group.par_iter().map(|scheme| self.level(&weights, range, *scheme)).collect();
+            let group: Vec<_> = group.par_iter().map(|scheme| self.level(&weights, range, *scheme)).collect();
             rows.extend(group);
         }
         for scheme in &levels[rows.len()..] {
-            let row = LayerRow { quantization: scheme.to_string(), ..rows[0].clone() };
-            rows.push(row);
+            let unchanged = rows[0].iter().map(|row| LayerRow { quantization: scheme.to_string(), ..row.clone() });
+            rows.push(unchanged.collect());
         }
-        rows
+        rows.concat()
     }
 
-    fn level(&self, weights: &Matrix, range: Range, scheme: Scheme) -> LayerRow {
+    fn level(&self, weights: &Matrix, range: WeightRange, scheme: Scheme) -> Vec<LayerRow> {
         let grid = match scheme {
             Scheme::Naive { bits, symmetric } => {
                 Some(NaiveGrid::new(range, bits, symmetric, self.options.arithmetic(), self.dtype))
             }
             Scheme::Stored => None,
         };
+        let positions = self.layer.info.rf as usize;
+        if self.options.pool {
+            return vec![self.row(weights, grid.as_ref(), scheme, 0..positions)];
+        }
+        let slice = |position: usize| {
+            let mut row = self.row(weights, grid.as_ref(), scheme, position..position + 1);
+            row.measures.insert("slice_id".to_owned(), (position as f64).into());
+            row
+        };
+        (0..positions).map(slice).collect()
+    }
+
+    /// The row of some of the layer's matrices together.
+    fn row(&self, weights: &Matrix, grid: Option<&NaiveGrid>, scheme: Scheme, slices: Range<usize>) -> LayerRow {
         let mut row = empty_row(self.layer, scheme);
         let mut damage = Damage::default();
-        match self.spectrum(weights, grid.as_ref(), &mut damage) {
-            Ok(spectrum) => fill(&mut row, self.layer, &spectrum, self.options),
-            Err(error) => row.reason = Some(error.to_string()),
+        let filled = self.spectrum(weights, grid, slices.clone(), &mut damage).and_then(|spectrum| {
+            fill(&mut row, self.layer, &spectrum, self.options)?;
+            let matrix = |position| dequantized(&*self.slice(weights, position)?, grid);
+            add_measures(self, &mut row, &spectrum.eigenvalues, slices, matrix)
+        });
+        if let Err(error) = filled {
+            row.status = Status::Failed;
+            row.reason = Some(error.to_string());
         }
         row.nonzero_fraction = damage.nonzero_fraction().into();
         if grid.is_some() {
@@ -87,9 +110,42 @@ impl LayerTask<'_> {
         row
     }
 
-    fn spectrum(&self, weights: &Matrix, grid: Option<&NaiveGrid>, damage: &mut Damage) -> Result<Spectrum> {
-        let layer = self.layer;
-        let long_side = layer.gram_shape().1;
+    /// One of the layer's matrices, `[rows, cols]`: the weights themselves, or a convolution's at one kernel position.
+    fn slice<'a>(&self, weights: &'a Matrix, position: usize) -> Result<Cow<'a, Matrix>> {
+        match self.layer.kind {
+            LayerKind::Dense { .. } => Ok(Cow::Borrowed(weights)),
+            LayerKind::Conv2d { out, input, positions } => {
+                let values = weights.values().iter().skip(position).step_by(positions).copied().collect();
+                Ok(Cow::Owned(Matrix::new(out, input, values)?))
+            }
+        }
+    }
+
+    /// What the eigenvalues are multiplied with. `WeightWatcher` scales a kernel by `sqrt(count / 2)` with a count of 1 for a
+    /// pooled one and of the kernel positions for one in slices.
+    pub(super) fn normalisation(&self) -> f64 {
+        match self.layer.kind {
+            LayerKind::Conv2d { positions, .. } if self.options.conv2d_norm => {
+                if self.options.pool {
+                    0.5
+                } else {
+                    positions as f64 / 2.0
+                }
+            }
+            _ => 1.0,
+        }
+    }
+
+    fn spectrum(
+        &self,
+        weights: &Matrix,
+        grid: Option<&NaiveGrid>,
+        slices: Range<usize>,
+        damage: &mut Damage,
+    ) -> Result<Spectrum> {
+        let long_side = self.layer.gram_shape().1;
+        let factor = self.normalisation();
+        let (inverse, compat) = (self.options.inverse, self.options.compat.is_weightwatcher());
         let mut result = Spectrum {
             eigenvalues: Vec::new(),
             sv_max: 0.0,
@@ -97,8 +153,9 @@ impl LayerTask<'_> {
             sv_min_of_slices: 0.0,
             rank_loss: 0,
         };
-        let mut add = |matrix: &Matrix, factor: f64, damage: &mut Damage| -> Result<()> {
-            let mut eigenvalues = self.eigenvalues(matrix, grid, damage)?;
+        for position in slices {
+            let matrix = self.slice(weights, position)?;
+            let mut eigenvalues = self.eigenvalues(&matrix, grid, damage)?;
             let largest = eigenvalues.last().copied().unwrap_or(0.0);
             let tolerance = largest.sqrt() * long_side as f64 * f64::EPSILON;
             result.rank_loss += eigenvalues.iter().filter(|v| v.sqrt() <= tolerance).count();
@@ -110,24 +167,27 @@ impl LayerTask<'_> {
             result.sv_min = result.sv_min.min(smallest);
             result.sv_min_of_slices = result.sv_min_of_slices.max(smallest);
             result.eigenvalues.extend(eigenvalues);
-            Ok(())
-        };
-        match layer.kind {
-            LayerKind::Dense { .. } => add(weights, 1.0, damage)?,
-            LayerKind::Conv2d { out, input, positions } => {
-                for position in 0..positions {
-                    let values = weights.values().iter().skip(position).step_by(positions).copied().collect();
-                    // WeightWatcher scales the kernel by sqrt(1/2), so the eigenvalues of convolutions are halved.
-                    add(&Matrix::new(out, input, values)?, 0.5, damage)?;
-                }
+            // The tool inverts all that it has after every slice, so that every other slice comes out as it was.
+            if inverse && compat {
+                invert(&mut result.eigenvalues);
             }
+        }
+        if inverse && !compat {
+            // Zero has no reciprocal.
+            result.eigenvalues.retain(|v| *v > 0.0);
+            invert(&mut result.eigenvalues);
         }
         result.eigenvalues.sort_by(f64::total_cmp);
         Ok(result)
     }
 
     /// Squared singular values of one (quantized) matrix, ascending, and its damage on the way.
-    fn eigenvalues(&self, matrix: &Matrix, grid: Option<&NaiveGrid>, damage: &mut Damage) -> Result<Vec<f64>> {
+    pub(super) fn eigenvalues(
+        &self,
+        matrix: &Matrix,
+        grid: Option<&NaiveGrid>,
+        damage: &mut Damage,
+    ) -> Result<Vec<f64>> {
         if self.options.method() == Method::Svd {
             let mut values = matrix.values().to_vec();
             quantize_block(matrix.values(), grid, &mut values, damage)?;
@@ -191,15 +251,28 @@ fn decode(layer: &Layer, dtype: Dtype, bytes: Vec<u8>) -> Result<Matrix> {
 }
 
 /// The pooled eigenvalues of a layer.
-struct Spectrum {
+pub(super) struct Spectrum {
     /// Ascending.
-    eigenvalues: Vec<f64>,
-    sv_max: f64,
+    pub eigenvalues: Vec<f64>,
+    pub sv_max: f64,
     /// Smallest singular value.
-    sv_min: f64,
+    pub sv_min: f64,
     /// Largest of the matrices' smallest singular values: what `WeightWatcher` calls `sv_min`.
-    sv_min_of_slices: f64,
-    rank_loss: usize,
+    pub sv_min_of_slices: f64,
+    pub rank_loss: usize,
+}
+
+fn invert(values: &mut [f64]) {
+    for value in values {
+        *value = value.recip();
+    }
+}
+
+/// A matrix as the level leaves it.
+fn dequantized(matrix: &Matrix, grid: Option<&NaiveGrid>) -> Result<Matrix> {
+    let mut values = matrix.values().to_vec();
+    quantize_block(matrix.values(), grid, &mut values, &mut Damage::default())?;
+    Matrix::new(matrix.rows(), matrix.cols(), values)
 }
 
 fn quantize_block(block: &[f32], grid: Option<&NaiveGrid>, out: &mut [f32], damage: &mut Damage) -> Result<()> {
@@ -213,124 +286,4 @@ fn quantize_block(block: &[f32], grid: Option<&NaiveGrid>, out: &mut [f32], dama
         return Err(Error::Numeric("quantizing overflowed: the dequantized weights hold NaN or infinity".to_owned()));
     }
     Ok(())
-}
-
-fn empty_row(layer: &Layer, scheme: Scheme) -> LayerRow {
-    let info = &layer.info;
-    let elements = info.shape.iter().product();
-    LayerRow {
-        quantization: scheme.to_string(),
-        layer_id: info.layer_id,
-        name: info.name.clone(),
-        ks_distance: Number::NONE,
-        m: info.m,
-        n: info.n,
-        q: info.q,
-        alpha: Number::NONE,
-        alpha_weighted: Number::NONE,
-        entropy: Number::NONE,
-        has_esd: false,
-        lambda_max: Number::NONE,
-        layer_type: info.layer_type.clone(),
-        log_alpha_norm: Number::NONE,
-        log_norm: Number::NONE,
-        log_spectral_norm: Number::NONE,
-        longname: info.name.clone(),
-        matrix_rank: Number::NONE,
-        norm: Number::NONE,
-        num_evals: info.num_evals,
-        num_pl_spikes: Number::NONE,
-        rank_loss: Number::NONE,
-        rf: info.rf,
-        sigma: Number::NONE,
-        spectral_norm: Number::NONE,
-        stable_rank: Number::NONE,
-        status: Status::Failed,
-        sv_max: Number::NONE,
-        sv_min: Number::NONE,
-        warning: String::new(),
-        weak_rank_loss: Number::NONE,
-        xmax: Number::NONE,
-        xmin: Number::NONE,
-        reason: None,
-        counted: info.counted,
-        quantized: false,
-        dtype: info.dtype.clone(),
-        shape: info.shape.clone(),
-        bits_per_weight: if info.counted { scheme.bits_per_weight(elements) } else { None }.into(),
-        nonzero_fraction: Number::NONE,
-        relative_error: Number::NONE,
-        sqnr_db: Number::NONE,
-    }
-}
-
-fn fill(row: &mut LayerRow, layer: &Layer, spectrum: &Spectrum, options: &Options) {
-    let compat = options.compat.is_weightwatcher();
-    let metrics = Metrics::new(&spectrum.eigenvalues, layer.info.n as usize);
-    // A zero matrix has a norm of 0, whose logarithm is no number to average.
-    let number = |v: f64| if compat { Number::from(v) } else { Number::finite(v) };
-    let log_spectral_norm = libm::log10(metrics.spectral_norm);
-    row.has_esd = true;
-    row.norm = number(metrics.norm);
-    row.log_norm = number(libm::log10(metrics.norm));
-    row.spectral_norm = number(metrics.spectral_norm);
-    row.lambda_max = row.spectral_norm;
-    row.log_spectral_norm = number(log_spectral_norm);
-    row.stable_rank = number(metrics.stable_rank);
-    row.matrix_rank = number(metrics.matrix_rank as f64);
-    row.entropy = number(metrics.entropy);
-    row.rank_loss = number(spectrum.rank_loss as f64);
-    row.weak_rank_loss = number(metrics.weak_rank_loss as f64);
-    row.sv_max = number(spectrum.sv_max);
-    row.sv_min = number(if compat { spectrum.sv_min_of_slices } else { spectrum.sv_min });
-    let failure = match fit_weightwatcher(&spectrum.eigenvalues) {
-        Ok(fit) => match fit.degenerate().filter(|_| !compat) {
-            None => {
-                fill_fit(row, &fit, &spectrum.eigenvalues, log_spectral_norm, compat);
-                return;
-            }
-            Some(reason) => reason,
-        },
-        Err(failure) => failure.reason,
-    };
-    row.reason = Some(failure);
-    if compat {
-        let alpha = -1.0;
-        for field in [&mut row.alpha, &mut row.ks_distance, &mut row.sigma, &mut row.xmin, &mut row.num_pl_spikes] {
-            *field = Number::from(alpha);
-        }
-        row.warning = warning(alpha).to_owned();
-        row.alpha_weighted = number(alpha * log_spectral_norm);
-        row.log_alpha_norm = number(alpha_norm_log10(&spectrum.eigenvalues, alpha));
-    }
-}
-
-fn fill_fit(row: &mut LayerRow, fit: &PowerLawFit, eigenvalues: &[f64], log_spectral_norm: f64, compat: bool) {
-    row.status = Status::Success;
-    row.alpha = fit.alpha.into();
-    // With fewer than eight values WeightWatcher reports the standard error of a fit it skipped, which is negative.
-    row.sigma =
-        if compat || fit.sigma >= 0.0 { fit.sigma } else { (fit.alpha - 1.0) / (fit.tail_len as f64).sqrt() }.into();
-    row.ks_distance = fit.ks_distance.into();
-    row.xmin = fit.xmin.into();
-    row.xmax = fit.xmax.into();
-    row.num_pl_spikes = Number::from(fit.tail_len as f64);
-    row.warning = warning(fit.alpha).to_owned();
-    row.alpha_weighted = (fit.alpha * log_spectral_norm).into();
-    let log_alpha_norm = alpha_norm_log10(eigenvalues, fit.alpha);
-    row.log_alpha_norm = if compat { log_alpha_norm.into() } else { Number::finite(log_alpha_norm) };
-    if let Some(oddity) = fit.degenerate() {
-        row.reason = Some(oddity);
-    }
-}
-
-/// `WeightWatcher`'s words for its bounds; both comparisons are strict.
-fn warning(alpha: f64) -> &'static str {
-    if alpha < 2.0 {
-        "over-trained"
-    } else if alpha > 6.0 {
-        "under-trained"
-    } else {
-        ""
-    }
 }

@@ -5,6 +5,7 @@ use crate::format::{Model, TensorInfo};
 use crate::report::{LayerInfo, Skipped};
 use crate::tensor::is_decodable;
 
+use super::filter::LayerFilter;
 use super::options::Options;
 
 /// What a tensor is taken for, by its shape.
@@ -75,17 +76,17 @@ pub struct Selection {
 /// # Errors
 /// [`crate::Error::Options`] for a bad pattern of layers.
 pub fn select(model: &Model, options: &Options) -> Result<Selection> {
-    let wanted = options.layer_patterns()?;
+    let wanted = LayerFilter::new(options)?;
     let ids = layer_ids(model, options.compat.is_weightwatcher());
     let mut selection = Selection::default();
     for ((tensor, entry), id) in model.tensors.iter().enumerate().zip(ids) {
         let info = &entry.info;
         let verdict = match info.name.strip_suffix(".weight").zip(id) {
             None => Err("its name does not end in .weight".to_owned()),
-            Some((name, _)) if wanted.as_ref().is_some_and(|w| !w.is_match(name) && !w.is_match(&info.name)) => {
+            Some((name, id)) if !wanted.wants(id + options.start_ids, layer_type(info), is_embedding(name), name) => {
                 Err("not among the layers asked for".to_owned())
             }
-            Some((name, id)) => layer_of(info, name, id, options),
+            Some((name, id)) => layer_of(info, name, id + options.start_ids, options),
         };
         match verdict {
             Ok((kind, info)) => selection.layers.push(Layer { tensor, kind, info }),
@@ -127,7 +128,7 @@ fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> 
         return Err(format!("dtype {} can't be decoded by this version", info.dtype));
     }
     let rf = rf as u64;
-    let num_evals = m.saturating_mul(rf);
+    let num_evals = if options.pool { m.saturating_mul(rf) } else { m };
     if let LayerKind::Conv2d { .. } = kind
         && options.compat.is_weightwatcher()
         && conv_sides_are_swapped(&dims)
@@ -146,7 +147,7 @@ fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> 
     let layer = LayerInfo {
         layer_id,
         name: name.to_owned(),
-        layer_type: if dims.len() == 2 { "dense" } else { "conv2d" }.to_owned(),
+        layer_type: layer_type(info).to_owned(),
         dtype: info.dtype.to_string(),
         shape: info.shape.clone(),
         n,
@@ -157,6 +158,10 @@ fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> 
         counted: !is_embedding(name),
     };
     Ok((kind, layer))
+}
+
+fn layer_type(info: &TensorInfo) -> &'static str {
+    if info.shape.len() == 4 { "conv2d" } else { "dense" }
 }
 
 /// `WeightWatcher` swaps N and M once for every kernel position of a kernel with fewer outputs than inputs, so an even

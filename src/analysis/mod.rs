@@ -1,10 +1,13 @@
 //! The work itself: which tensors, in which order, through which stages; and the levels against one another.
 
 mod compare;
+mod filter;
 mod layer;
 mod layers;
+mod measures;
 mod options;
 mod plan;
+mod row;
 mod run;
 
 pub use compare::compare;

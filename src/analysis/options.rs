@@ -1,8 +1,9 @@
 //! What the caller may choose.
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use std::collections::BTreeMap;
 
 use crate::error::{Error, Result, quoted};
+use crate::powerlaw::{FitOptions, FixFingers};
 use crate::quant::{Arithmetic, DEFAULT_LEVELS, Scheme, parse_levels};
 use crate::report::Settings;
 use crate::spectrum::Method;
@@ -39,6 +40,7 @@ impl Compat {
 /// The settings of a run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "one a switch")]
 pub struct Options {
     /// Comma-separated levels; see [`parse_levels`].
     pub quantizations: String,
@@ -48,7 +50,8 @@ pub struct Options {
     pub compat: Compat,
     /// Whether to compute true singular values.
     pub svd: bool,
-    /// Comma-separated glob patterns of layer names; empty for all. A pattern without a wildcard is a name.
+    /// Comma-separated layers: glob patterns of names (one without a wildcard is a name), ids, or types (`dense`, `conv2d`,
+    /// `embedding`); with a `-` in front those to leave out. Empty for all.
     pub layers: String,
     /// Layers with fewer eigenvalues are skipped.
     pub min_evals: u64,
@@ -57,6 +60,37 @@ pub struct Options {
     /// Layers whose longer side is longer are skipped.
     #[serde(rename = "max_N")]
     pub max_n: u64,
+    /// Id of the first tensor named `*.weight`.
+    pub start_ids: u64,
+    /// Whether a convolution is one spectrum over all kernel positions; otherwise it is a row for each.
+    pub pool: bool,
+    /// Whether the spectra of convolutions are normalised: halved when pooled, times half the kernel positions if not.
+    pub conv2d_norm: bool,
+    /// Eigenvalues below are counted in `weak_rank_loss`.
+    pub tolerance: f64,
+    /// Whether to take the reciprocals of the eigenvalues.
+    pub inverse: bool,
+    /// How many of the largest eigenvalues to leave out of the fit.
+    pub xmax: u64,
+    /// `clip_xmax`, `xmin_peak`, or empty.
+    pub fix_fingers: String,
+    /// With `clip_xmax`: how many eigenvalues may be left out.
+    pub max_fingers: u64,
+    /// With `clip_xmax`: how far alpha must fall.
+    pub finger_thresh: f64,
+    /// With `xmin_peak`: the largest xmin; by default 1.5 times the peak.
+    pub xmin_max: Option<f64>,
+    /// Whether to add the point where the product of the largest eigenvalues is 1.
+    #[serde(rename = "detX")]
+    pub detx: bool,
+    /// Whether to fit the Marchenko-Pastur law.
+    pub mp_fit: bool,
+    /// Whether to compare with the spectrum of the same weights in random order.
+    pub randomize: bool,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Whether to measure how localised the eigenvectors are.
+    pub vectors: bool,
 }
 
 impl Default for Options {
@@ -71,6 +105,21 @@ impl Default for Options {
             min_evals: 8,
             max_evals: 15_000,
             max_n: 50_000,
+            start_ids: 0,
+            pool: true,
+            conv2d_norm: true,
+            tolerance: 1e-6,
+            inverse: false,
+            xmax: 0,
+            fix_fingers: String::new(),
+            max_fingers: 10,
+            finger_thresh: 1.0,
+            xmin_max: None,
+            detx: false,
+            mp_fit: false,
+            randomize: false,
+            seed: 0,
+            vectors: false,
         }
     }
 }
@@ -108,23 +157,87 @@ impl Options {
             min_evals: self.min_evals,
             max_evals: self.max_evals,
             max_n: self.max_n,
+            measures: self.measures(),
         })
     }
 
-    /// The layer names that are wanted; `None` for all.
-    pub(super) fn layer_patterns(&self) -> Result<Option<GlobSet>> {
-        let patterns: Vec<&str> = self.layers.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
-        if patterns.is_empty() {
-            return Ok(None);
-        }
-        let mut set = GlobSetBuilder::new();
-        for pattern in patterns {
-            set.add(Glob::new(pattern).map_err(|e| {
-                Error::Options(format!("the layer pattern {} can't be used: {}", quoted(pattern), e.kind()))
-            })?);
-        }
-        let set = set.build().map_err(|e| Error::Options(format!("the layer patterns can't be used: {}", e.kind())))?;
-        Ok(Some(set))
+    /// The options behind the table's extra columns that are not at their defaults, by name.
+    fn measures(&self) -> BTreeMap<String, String> {
+        let text = |options: &Options| -> BTreeMap<&'static str, String> {
+            BTreeMap::from([
+                ("start_ids", options.start_ids.to_string()),
+                ("pool", options.pool.to_string()),
+                ("conv2d_norm", options.conv2d_norm.to_string()),
+                ("tolerance", options.tolerance.to_string()),
+                ("inverse", options.inverse.to_string()),
+                ("xmax", options.xmax.to_string()),
+                ("fix_fingers", options.fix_fingers.clone()),
+                ("max_fingers", options.max_fingers.to_string()),
+                ("finger_thresh", options.finger_thresh.to_string()),
+                ("xmin_max", options.xmin_max.map_or_else(String::new, |v| v.to_string())),
+                ("detX", options.detx.to_string()),
+                ("mp_fit", options.mp_fit.to_string()),
+                ("randomize", options.randomize.to_string()),
+                ("seed", options.seed.to_string()),
+                ("vectors", options.vectors.to_string()),
+            ])
+        };
+        let defaults = text(&Self::default());
+        text(self)
+            .into_iter()
+            .filter(|(name, value)| defaults.get(name) != Some(value))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    /// Checks that the options go together.
+    ///
+    /// # Errors
+    /// [`Error::Options`] with the options that do not.
+    pub fn check(&self) -> Result<()> {
+        let fault = |is_fault: bool, message: &str| {
+            if is_fault { Err(Error::Options(message.to_owned())) } else { Ok(()) }
+        };
+        fault(
+            self.min_evals > 0 && self.max_evals > 0 && self.min_evals > self.max_evals,
+            &format!("min_evals = {} is above max_evals = {}: no layer is between", self.min_evals, self.max_evals),
+        )?;
+        fault(
+            self.min_evals > self.max_n,
+            &format!("min_evals = {} is above max_N = {}: no layer is between", self.min_evals, self.max_n),
+        )?;
+        fault(
+            self.inverse && self.vectors,
+            "inverse and vectors exclude each other: eigenvectors belong to the eigenvalues as they are",
+        )?;
+        fault(
+            !self.fix_fingers.is_empty() && self.xmax > 0,
+            "fix_fingers and xmax exclude each other: both choose the upper end of the fit",
+        )?;
+        fault(self.max_fingers == 0, "max_fingers must be at least 1")?;
+        fault(self.tolerance.is_nan() || self.tolerance < 0.0, "tolerance must be a number that is not negative")?;
+        fault(!self.finger_thresh.is_finite(), "finger_thresh must be a number")?;
+        fault(self.xmin_max.is_some_and(|v| v.is_nan() || v <= 0.0), "xmin_max must be a positive number")?;
+        self.fit_options().map(|_| ())
+    }
+
+    /// How the power law is fitted.
+    ///
+    /// # Errors
+    /// [`Error::Options`] for an unknown way to fix fingers.
+    pub(super) fn fit_options(&self) -> Result<FitOptions> {
+        let fix_fingers = match self.fix_fingers.as_str() {
+            "" => FixFingers::None,
+            "clip_xmax" => {
+                FixFingers::ClipXmax { max_fingers: self.max_fingers as usize, threshold: self.finger_thresh }
+            }
+            "xmin_peak" => FixFingers::XminPeak { xmin_max: self.xmin_max },
+            other => {
+                let message = format!("fix_fingers {} is unknown; it is clip_xmax or xmin_peak", quoted(other));
+                return Err(Error::Options(message));
+            }
+        };
+        Ok(FitOptions { xmax: self.xmax as usize, fix_fingers, as_weightwatcher: self.compat.is_weightwatcher() })
     }
 }
 
@@ -140,8 +253,30 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pattern_is_the_callers_fault() {
-        let options = Options { layers: "a[".to_owned(), ..Options::default() };
-        assert_eq!(options.layer_patterns().unwrap_err().code(), "options");
+    fn options_that_exclude_each_other_are_named() {
+        let error = |change: fn(&mut Options)| {
+            let mut options = Options::default();
+            change(&mut options);
+            options.check().unwrap_err().to_string()
+        };
+        assert!(error(|o| (o.min_evals, o.max_evals) = (20, 10)).contains("min_evals = 20 is above max_evals = 10"));
+        assert!(error(|o| (o.min_evals, o.max_n, o.max_evals) = (20, 10, 0)).contains("max_N = 10"));
+        assert!(error(|o| (o.inverse, o.vectors) = (true, true)).contains("inverse and vectors"));
+        assert!(error(|o| (o.fix_fingers, o.xmax) = ("clip_xmax".to_owned(), 1)).contains("fix_fingers and xmax"));
+        assert!(error(|o| o.fix_fingers = "bogus".to_owned()).contains("clip_xmax or xmin_peak"));
+        assert!(error(|o| o.max_fingers = 0).contains("max_fingers"));
+        assert!(error(|o| o.tolerance = f64::NAN).contains("tolerance"));
+        assert!(Options::default().check().is_ok());
+    }
+
+    #[test]
+    fn the_report_names_the_options_that_were_set() {
+        assert!(Options::default().settings().unwrap().measures.is_empty());
+        let options = Options { detx: true, seed: 7, ..Options::default() };
+        let measures = options.settings().unwrap().measures;
+        assert_eq!(
+            measures.into_iter().collect::<Vec<_>>(),
+            [("detX".into(), "true".into()), ("seed".into(), "7".into())]
+        );
     }
 }

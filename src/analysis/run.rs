@@ -71,6 +71,7 @@ struct Shared {
 /// # Errors
 /// [`Error::Options`] for an unknown level or a bad pattern.
 pub fn describe(model: &Model, options: &Options) -> Result<Head> {
+    options.check()?;
     let selection = select(model, options)?;
     head(model, &selection, options)
 }
@@ -83,7 +84,8 @@ pub fn report(head: &Head, rows: &[LayerRow], status: RunStatus) -> ModelReport 
     let layer_rank: BTreeMap<&str, usize> =
         head.layers.iter().enumerate().map(|(rank, layer)| (layer.name.as_str(), rank)).collect();
     rows.sort_by_key(|row| {
-        (level_rank.get(row.quantization.as_str()).copied(), layer_rank.get(row.name.as_str()).copied())
+        let (name, slice) = row.key();
+        (level_rank.get(row.quantization.as_str()).copied(), layer_rank.get(name).copied(), slice)
     });
     ModelReport {
         schema: SCHEMA.to_owned(),
@@ -112,6 +114,7 @@ impl Analysis {
     /// # Errors
     /// [`Error::Options`] for an unknown level or a bad pattern; [`Error::Unsupported`] if there is nothing to analyse.
     pub fn new(model: Model, options: Options, limits: Limits, cancellation: Cancellation) -> Result<Self> {
+        options.check()?;
         let selection = select(&model, &options)?;
         if selection.layers.is_empty() {
             return Err(nothing_to_do(&selection, &options));

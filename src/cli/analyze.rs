@@ -1,5 +1,6 @@
 //! `heavytail analyze`: the whole job.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -137,7 +138,7 @@ impl ProgressView {
 }
 
 fn finished_layers(report: &ModelReport) -> usize {
-    report.rows.len() / report.head.levels.len().max(1)
+    report.rows.iter().map(|row| row.name.as_str()).collect::<BTreeSet<_>>().len()
 }
 
 fn write_files(folder: &Path, report: &ModelReport) -> Result<(), Failure> {

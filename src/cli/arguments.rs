@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::measures::MeasureArgs;
 use crate::analysis::{Compat, Options};
 use crate::quant::{Arithmetic, DEFAULT_LEVELS};
 
@@ -52,6 +53,9 @@ pub(super) struct Analyze {
     #[arg(long)]
     pub svd: bool,
 
+    #[command(flatten)]
+    pub measures: MeasureArgs,
+
     /// Write details.csv, `results_<level>.csv`, `quantization_comparison.csv` and report.json into this folder.
     #[arg(long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
@@ -88,9 +92,30 @@ pub(super) struct Describe {
 
 #[derive(Debug, Args)]
 pub(super) struct SelectionArgs {
-    /// Only layers whose name matches one of these comma-separated glob patterns.
-    #[arg(long, value_name = "PATTERN", default_value = "")]
+    /// Only these layers, comma-separated: glob patterns of names, ids, or types (dense, conv2d, embedding); with a - in
+    /// front, all but these.
+    #[arg(long, value_name = "LIST", default_value = "", allow_hyphen_values = true)]
     pub layers: String,
+
+    /// Skip layers with fewer eigenvalues; 0 for no limit.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub min_evals: u64,
+
+    /// Skip layers with more eigenvalues; 0 for no limit.
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    pub max_evals: u64,
+
+    /// Skip layers whose longer side is longer.
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    pub max_n: u64,
+
+    /// Id of the first tensor named *.weight.
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    pub start_ids: u64,
+
+    /// A row for every kernel position of a convolution, in place of one for all.
+    #[arg(long)]
+    pub no_pool: bool,
 
     /// Follow the oddities of `WeightWatcher` (failed fits are alpha = -1 and are averaged) or of the study (the same, with
     /// half-precision quantization).
@@ -135,7 +160,16 @@ impl SelectionArgs {
             CompatArg::WeightWatcher => Compat::WeightWatcher,
             CompatArg::Seed => Compat::Seed,
         };
-        Options { layers: self.layers.clone(), compat, ..Options::default() }
+        Options {
+            layers: self.layers.clone(),
+            compat,
+            min_evals: self.min_evals,
+            max_evals: self.max_evals,
+            max_n: self.max_n,
+            start_ids: self.start_ids,
+            pool: !self.no_pool,
+            ..Options::default()
+        }
     }
 }
 
@@ -147,6 +181,12 @@ impl Analyze {
             DequantizeArg::Stored => Arithmetic::Stored,
             DequantizeArg::Seed => Arithmetic::Seed,
         };
-        Options { quantizations: self.quantizations.clone(), dequantize, svd: self.svd, ..self.selection.options() }
+        let options = Options {
+            quantizations: self.quantizations.clone(),
+            dequantize,
+            svd: self.svd,
+            ..self.selection.options()
+        };
+        self.measures.apply(options)
     }
 }

@@ -3,6 +3,7 @@
 mod analyze;
 mod arguments;
 mod describe;
+mod measures;
 mod source;
 
 use std::fmt;

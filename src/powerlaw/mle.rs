@@ -1,6 +1,6 @@
 //! Maximum-likelihood power laws in `WeightWatcher`'s convention.
 
-use super::xmin::{Candidate, ks_distance, smallest_distance};
+use super::xmin::{Candidate, Sample, ks_distance, smallest_distance};
 
 /// A fitted power law, density `~ x^-alpha` for `x >= xmin`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,7 +45,7 @@ pub struct FitFailure {
 }
 
 /// Eigenvalues up to this are left out of a fit: an absolute threshold, `WeightWatcher`'s.
-const SMALLEST: f64 = 1e-5;
+pub(super) const SMALLEST: f64 = 1e-5;
 
 /// Eigenvalues closer than this, relatively, are the same eigenvalue: rounding moves them by about 1e-14.
 const EQUAL: f64 = 1e-10;
@@ -68,59 +68,124 @@ const FEW: usize = 20;
 /// # Source
 /// Clauset, Shalizi, Newman 2009, equation 3.1, and `WeightWatcher`'s `WWFit`.
 pub fn fit_weightwatcher(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
-    let first = values.partition_point(|v| *v <= SMALLEST);
-    let data = &values[first..];
+    let data = fitted_part(values)?;
+    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
+    let sample = Sample { values: data, logs: &logs };
+    let chosen = if data.len() < FEW { Some(scan_few(sample)) } else { scan(sample, |_| true) };
+    // From 20 values on there are at least 19 candidates.
+    Ok(fit_of(values, data, chosen.unwrap_or(Chosen { start: 0, alpha: 0.0, sigma: 0.0, ks_distance: 1.0 })))
+}
+
+/// As [`fit_weightwatcher`] with only values from `low` to `high` as candidates for xmin, however few values there are.
+///
+/// # Errors
+/// [`FitFailure`] if fewer than two values are left, or no candidate is.
+pub fn fit_within(values: &[f64], low: f64, high: f64) -> Result<PowerLawFit, FitFailure> {
+    fit_among(values, |data, start| low <= data[start] && data[start] <= high)
+        .ok_or_else(|| FitFailure { reason: format!("no eigenvalue from {low:.3e} to {high:.3e} can be xmin") })
+}
+
+/// Fits a power law in the convention of Clauset, Shalizi and Newman: every *different* value but the largest is a candidate
+/// for xmin. Without ties this is [`fit_weightwatcher`] on 20 and more values.
+///
+/// `values` ascending, positive; all are used, there is no threshold.
+///
+/// # Errors
+/// [`FitFailure`] if there are no two different positive values.
+///
+/// # Cost
+/// As [`fit_weightwatcher`].
+///
+/// # Source
+/// Clauset, Shalizi, Newman 2009, sections 3.1 and 3.3, and their program `plfit`.
+pub fn fit_csn(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
+    let positive = &values[values.partition_point(|v| *v <= 0.0)..];
+    let logs: Vec<f64> = positive.iter().map(|v| libm::log(*v)).collect();
+    fit_csn_sample(Sample { values: positive, logs: &logs })
+        .map(|chosen| fit_of(positive, positive, chosen))
+        .ok_or_else(|| FitFailure { reason: "a fit needs two different values above 0".to_owned() })
+}
+
+/// The choice of [`fit_csn`], for callers that have the logarithms.
+pub(super) fn fit_csn_sample(sample: Sample) -> Option<Chosen> {
+    let values = sample.values;
+    let largest = *values.last()?;
+    scan(sample, |start| values[start] < largest && (start == 0 || values[start - 1] < values[start]))
+}
+
+fn fit_among(values: &[f64], wanted: impl Fn(&[f64], usize) -> bool) -> Option<PowerLawFit> {
+    let data = fitted_part(values).ok()?;
+    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
+    Some(fit_of(values, data, scan(Sample { values: data, logs: &logs }, |start| wanted(data, start))?))
+}
+
+/// The values above the threshold, at least two.
+fn fitted_part(values: &[f64]) -> Result<&[f64], FitFailure> {
+    let data = &values[values.partition_point(|v| *v <= SMALLEST)..];
     if data.len() < 2 {
         let reason = format!("{} of {} eigenvalues are above 1e-5; a fit needs two", data.len(), values.len());
         return Err(FitFailure { reason });
     }
-    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
-    let spreads = spreads(&logs);
-    let (start, alpha, sigma, ks_distance) =
-        if data.len() < FEW { scan_few(data, &spreads) } else { scan(data, &spreads) };
-    let xmin = data[start];
-    Ok(PowerLawFit {
-        alpha,
-        sigma,
-        ks_distance,
-        xmin,
-        xmax: data[data.len() - 1],
-        tail_len: values.len() - values.partition_point(|v| *v < xmin * (1.0 - EQUAL)),
-    })
+    Ok(data)
 }
 
-fn scan(data: &[f64], spreads: &[f64]) -> (usize, f64, f64, f64) {
-    let candidates: Vec<Candidate> = (0..data.len() - 1)
-        .map(|start| Candidate { start, alpha: 1.0 + (data.len() - start) as f64 / spreads[start] })
+/// The candidate that won. `start` counts from the first value that the fit looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Chosen {
+    pub start: usize,
+    pub alpha: f64,
+    pub sigma: f64,
+    pub ks_distance: f64,
+}
+
+/// `values` is what the tail is counted in, `data` what was fitted: its end.
+fn fit_of(values: &[f64], data: &[f64], chosen: Chosen) -> PowerLawFit {
+    let Chosen { start, alpha, sigma, ks_distance } = chosen;
+    let xmin = data[start];
+    PowerLawFit { alpha, sigma, ks_distance, xmin, xmax: data[data.len() - 1], tail_len: tail_len(values, xmin) }
+}
+
+/// How many values are at least `xmin`, but for rounding.
+pub(super) fn tail_len(values: &[f64], xmin: f64) -> usize {
+    values.len() - values.partition_point(|v| *v < xmin * (1.0 - EQUAL))
+}
+
+fn scan(sample: Sample, wanted: impl Fn(usize) -> bool) -> Option<Chosen> {
+    let n = sample.values.len();
+    let spreads = spreads(sample.logs);
+    let candidates: Vec<Candidate> = (0..n.saturating_sub(1))
+        .filter(|start| wanted(*start))
+        .map(|start| Candidate { start, alpha: 1.0 + (n - start) as f64 / spreads[start] })
         .collect();
-    // There are at least 19 candidates here.
-    let (index, distance) = smallest_distance(data, &candidates).unwrap_or((0, 1.0));
+    let (index, ks_distance) = smallest_distance(sample, &candidates)?;
     let Candidate { start, alpha } = candidates[index];
-    (start, alpha, (alpha - 1.0) / ((data.len() - start) as f64).sqrt(), distance)
+    Some(Chosen { start, alpha, sigma: (alpha - 1.0) / ((n - start) as f64).sqrt(), ks_distance })
 }
 
 /// `WeightWatcher` meant to trade the distance against the length of the tail here, but its constructor overwrites that
 /// choice by the smallest distance.
-fn scan_few(data: &[f64], spreads: &[f64]) -> (usize, f64, f64, f64) {
+fn scan_few(sample: Sample) -> Chosen {
     const SHORTEST_TAIL: usize = 8;
     const FLAT: f64 = 1e-12;
-    let n = data.len();
+    let n = sample.values.len();
+    let spreads = spreads(sample.logs);
     let alpha_of = |start: usize| 1.0 + (n - start - 1) as f64 / spreads[start];
     let candidates: Vec<Candidate> = (0..n - 1)
         .filter(|start| n - start >= SHORTEST_TAIL && spreads[*start] > FLAT)
         .map(|start| Candidate { start, alpha: alpha_of(start) })
         .collect();
-    if let Some((index, distance)) = smallest_distance(data, &candidates) {
+    if let Some((index, ks_distance)) = smallest_distance(sample, &candidates) {
         let Candidate { start, alpha } = candidates[index];
-        return (start, alpha, (alpha - 1.0) / ((n - start) as f64).sqrt(), distance);
+        return Chosen { start, alpha, sigma: (alpha - 1.0) / ((n - start) as f64).sqrt(), ks_distance };
     }
     // No tail is long enough: all values, with the standard error of a skipped candidate (alpha = 0).
     let sigma = -1.0 / (n as f64).sqrt();
     if spreads[0] <= FLAT {
-        return (0, 0.0, sigma, 1.0);
+        return Chosen { start: 0, alpha: 0.0, sigma, ks_distance: 1.0 };
     }
     let alpha = alpha_of(0);
-    (0, alpha, sigma, ks_distance(data, Candidate { start: 0, alpha }))
+    let ks_distance = ks_distance(sample, Candidate { start: 0, alpha });
+    Chosen { start: 0, alpha, sigma, ks_distance }
 }
 
 /// `sum(L[i..]) - (n - i) L[i]` for every `i`: the sum of `ln(x / x_i)` over the tail.

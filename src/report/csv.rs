@@ -1,7 +1,9 @@
 //! Tables as CSV.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use super::measures::{Cell, Measures};
 use super::number::Number;
 use super::rows::{ComparisonRow, LayerRow};
 
@@ -82,21 +84,31 @@ const COMPARISON: &[Column<ComparisonRow>] = &[
 
 /// The rows as `details.csv`.
 pub fn details_csv<'a>(rows: impl IntoIterator<Item = &'a LayerRow>) -> String {
-    write(DETAILS, rows)
+    write(DETAILS, |row| &row.measures, rows)
 }
 
 /// The rows as `quantization_comparison.csv`.
 pub fn comparison_csv(rows: &[ComparisonRow]) -> String {
-    write(COMPARISON, rows)
+    write(COMPARISON, |row| &row.measures, rows)
 }
 
-fn write<'a, Row: 'a>(columns: &[Column<Row>], rows: impl IntoIterator<Item = &'a Row>) -> String {
+/// The fixed columns, then those that any row has beyond them.
+fn write<'a, Row: 'a>(
+    columns: &[Column<Row>],
+    measures: fn(&Row) -> &Measures,
+    rows: impl IntoIterator<Item = &'a Row>,
+) -> String {
+    let rows: Vec<&Row> = rows.into_iter().collect();
+    let extra: BTreeSet<&str> = rows.iter().flat_map(|row| measures(row).keys()).map(String::as_str).collect();
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     // Writing into memory fails only for records of unequal length, which one list of columns can't make.
     let mut record = |cells: Vec<String>| writer.write_record(cells).is_ok();
-    let mut complete = record(columns.iter().map(|(name, _)| (*name).to_owned()).collect());
+    let names = columns.iter().map(|(name, _)| *name).chain(extra.iter().copied());
+    let mut complete = record(names.map(str::to_owned).collect());
     for row in rows {
-        complete &= record(columns.iter().map(|(_, cell)| cell(row)).collect());
+        let fixed = columns.iter().map(|(_, cell)| cell(row));
+        let added = extra.iter().map(|name| measures(row).get(*name).map_or_else(String::new, Cell::to_text));
+        complete &= record(fixed.chain(added).collect());
     }
     debug_assert!(complete, "records of equal length");
     writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
@@ -122,9 +134,12 @@ mod tests {
 
     #[test]
     fn cells_are_quoted_and_floats_round_trip() {
-        let columns: &[Column<(f64, &str)>] =
+        let columns: &[Column<(f64, &str, Measures)>] =
             &[("x", |r| Number::from(r.0).to_text()), ("a,\"b\"", |r| r.1.to_owned())];
-        let csv = write(columns, &[(0.1 + 0.2, "q\"uo,te\n"), (1e300, "")]);
+        let csv = write(columns, |r| &r.2, &[(0.1 + 0.2, "q\"uo,te\n", Measures::new()), (1e300, "", Measures::new())]);
         assert_eq!(csv, "x,\"a,\"\"b\"\"\"\n0.30000000000000004,\"q\"\"uo,te\n\"\n1e300,\n");
+        let more = Measures::from([("detX_num".to_owned(), 3.0.into())]);
+        let csv = write(columns, |r| &r.2, &[(1.0, "", Measures::new()), (2.0, "", more)]);
+        assert_eq!(csv, "x,\"a,\"\"b\"\"\",detX_num\n1.0,,\n2.0,,3\n");
     }
 }

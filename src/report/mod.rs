@@ -3,12 +3,14 @@
 
 mod csv;
 mod json;
+mod measures;
 mod number;
 mod rows;
 mod table;
 
 pub use self::csv::{comparison_csv, details_csv};
 pub use self::json::report_json;
+pub use self::measures::{Cell, Measures};
 pub use self::number::Number;
 pub use self::rows::{
     ComparisonRow, Head, LayerInfo, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,

@@ -1,7 +1,10 @@
 //! The report's records. Field names in files are part of the published schema: changing one is a new [`SCHEMA_VERSION`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::measures::Measures;
 use super::number::Number;
 use crate::format::ModelFile;
 use crate::quant::Arithmetic;
@@ -53,7 +56,7 @@ pub struct Settings {
     pub compat: String,
     /// Where the eigenvalues come from.
     pub spectrum: Method,
-    /// Glob patterns of layer names, comma-separated; empty for all.
+    /// Layers asked for, as they were given; empty for all.
     pub layers: String,
     /// Layers with fewer eigenvalues are skipped.
     pub min_evals: u64,
@@ -62,6 +65,9 @@ pub struct Settings {
     /// Layers whose longer side is longer are skipped.
     #[serde(rename = "max_N")]
     pub max_n: u64,
+    /// All other options that are not at their defaults, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measures: BTreeMap<String, String>,
 }
 
 /// What the files say of the model.
@@ -112,7 +118,7 @@ pub struct LayerInfo {
     pub q: f64,
     /// Number of matrices: the kernel positions of a convolution, else 1.
     pub rf: u64,
-    /// Number of eigenvalues, `M * rf`.
+    /// Number of eigenvalues of a row: `M * rf`, or `M` where each kernel position is a row.
     pub num_evals: u64,
     /// Whether the layer is quantized and counts in the comparison; embeddings do neither.
     pub counted: bool,
@@ -240,6 +246,16 @@ pub struct LayerRow {
     pub relative_error: Number,
     /// Signal-to-quantization-noise ratio in decibels; infinite without any error.
     pub sqnr_db: Number,
+    /// Columns that were asked for, under `WeightWatcher`'s names where it has them.
+    #[serde(default, skip_serializing_if = "Measures::is_empty")]
+    pub measures: Measures,
+}
+
+impl LayerRow {
+    /// What tells the rows of a level apart: the name, and the slice where kernels are analysed slice by slice.
+    pub fn key(&self) -> (&str, u64) {
+        (&self.name, self.measures.get("slice_id").and_then(super::measures::Cell::number).unwrap_or(0.0) as u64)
+    }
 }
 
 /// One level against the baseline: the study's columns, then ours.
@@ -290,6 +306,9 @@ pub struct ComparisonRow {
     pub pearson: Number,
     /// Spearman rank correlation of alphas with the baseline's.
     pub spearman: Number,
+    /// Columns that were asked for.
+    #[serde(default, skip_serializing_if = "Measures::is_empty")]
+    pub measures: Measures,
 }
 
 /// The whole report: what `report.json` holds.

@@ -13,14 +13,14 @@ pub struct Metrics {
     pub matrix_rank: usize,
     /// `-sum p ln p / ln(rank)` with `p` the eigenvalues' shares.
     pub entropy: f64,
-    /// Number of eigenvalues below 1e-6.
+    /// Number of eigenvalues below the tolerance.
     pub weak_rank_loss: usize,
 }
 
 impl Metrics {
-    /// Measures of `eigenvalues` (ascending, not negative) of a matrix whose longer side is `long_side`.
-    pub fn new(eigenvalues: &[f64], long_side: usize) -> Self {
-        const WEAK: f64 = 1e-6;
+    /// Measures of `eigenvalues` (ascending, not negative) of a matrix whose longer side is `long_side`; an eigenvalue below
+    /// `weak` is counted as lost.
+    pub fn new(eigenvalues: &[f64], long_side: usize, weak: f64) -> Self {
         let norm: f64 = eigenvalues.iter().sum();
         let spectral_norm = eigenvalues.last().copied().unwrap_or(f64::NAN);
         let tolerance = spectral_norm.sqrt() * long_side as f64 * f64::EPSILON;
@@ -33,7 +33,7 @@ impl Metrics {
             stable_rank: norm / spectral_norm,
             matrix_rank,
             entropy: -information / libm::log(matrix_rank as f64 + 1e-10),
-            weak_rank_loss: eigenvalues.iter().filter(|v| **v < WEAK).count(),
+            weak_rank_loss: eigenvalues.iter().filter(|v| **v < weak).count(),
         }
     }
 }
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn measures_of_a_known_spectrum() {
-        let m = Metrics::new(&[0.0, 1.0, 4.0], 10);
+        let m = Metrics::new(&[0.0, 1.0, 4.0], 10, 1e-6);
         assert_eq!((m.norm, m.spectral_norm, m.stable_rank, m.matrix_rank, m.weak_rank_loss), (5.0, 4.0, 1.25, 2, 1));
         let p: [f64; 2] = [0.2, 0.8];
         let entropy = -(p[0] * p[0].ln() + p[1] * p[1].ln()) / 2_f64.ln();

@@ -3,17 +3,25 @@
 //! Panels of a matrix -> [`GramBuilder`] -> [`SymmetricTiles`] -> [`SymmetricTiles::eigenvalues`], ascending -> [`Metrics`].
 
 pub mod eigen;
+mod erg;
 mod gram;
 mod gram_codes;
+mod marchenko_pastur;
 mod metrics;
+mod randomize;
 pub mod singular;
 mod tiles;
+mod vectors;
 
+pub use erg::{ErgPoint, erg_point};
 pub use gram::{GramBuilder, SLICE};
 pub use gram_codes::{CODE_SLICE, CodeGramBuilder};
+pub use marchenko_pastur::{NoiseFit, fit_noise};
 pub use metrics::{Metrics, alpha_norm_log10};
+pub use randomize::{jensen_shannon_distance, shuffle};
 pub use singular::singular_values;
 pub use tiles::{SymmetricTiles, TILE};
+pub use vectors::{VectorMeasures, vector_measures};
 
 /// Where a spectrum comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]

@@ -25,11 +25,19 @@ DATA = Path(__file__).parent.parent / "data"
 # What the naive quantization is tested on; the other inputs of the reference add size, not cases.
 SEED_INPUTS = ("edge_28x512", "gauss_16x896", "gauss_64x512", "minilm_attn_384x384", "student_t3_96x768")
 
+# One option of analyze() each. Left out: aliases, those that change nothing, and what has no table.
+VARIANTS = (
+    "detX", "mp_fit", "randomize", "clip_xmax", "xmax_2", "xmax_-1", "inverse", "start_ids_1", "max_N_20000", "vectors",
+)
+# Made with powerlaw 1.5: with 2.0.0 every layer fails.
+POWERLAW_VARIANTS = ("xmin_peak_powerlaw", "TPL_powerlaw_layers", "E_TPL_powerlaw_layers")
+
 
 def copy_weightwatcher(reference: Path, data: Path) -> None:
     for folder, pattern in (
         ("minilm-l6-v2-f16", "*.details.csv"),
-        ("minilm-l6-v2-f32", "variant.default.details.csv"),
+        *(("minilm-l6-v2-f32", f"variant.{name}.details.csv") for name in ("default", *VARIANTS)),
+        *(("minilm-l6-v2-f32/powerlaw-1.5", f"variant.{name}.details.csv") for name in POWERLAW_VARIANTS),
         ("smollm2-135m-f16", "*.details.csv"),
     ):
         (data / folder).mkdir(parents=True, exist_ok=True)
@@ -71,7 +79,16 @@ def copy_synthetic(reference: Path, data: Path) -> None:
                 outcome.get("exception", ""),
                 "; ".join(filter(None, outcome["log"] + [outcome["stdout"].strip()])),
             ])
-    with open(data / "default.details.csv", "w", newline="") as file:
+    write_details(data / "default.details.csv", rows)
+    for options in ("pool_False", "conv2d_norm_False", "everything"):
+        # Every layer has the id 1; slices are told apart by slice_id.
+        outcomes = [case.get(options, {}) for case in cases.values()]
+        rows = [row for outcome in outcomes for row in outcome.get("details", [])]
+        write_details(data / f"{options}.details.csv", rows)
+
+
+def write_details(path: Path, rows: list[dict]) -> None:
+    with open(path, "w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         for row in rows:
@@ -83,6 +100,12 @@ def as_cell(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.17g}"
     return "" if value is None else value
+
+
+def copy_powerlaw(reference: Path, data: Path) -> None:
+    data.mkdir(parents=True, exist_ok=True)
+    for source in sorted(reference.glob("*.txt")):
+        shutil.copyfile(source, data / source.name)
 
 
 def copy_seed_quantization(reference: Path, data: Path) -> None:

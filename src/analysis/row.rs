@@ -1,0 +1,142 @@
+//! A layer's row: what is known of it from its eigenvalues.
+
+use super::layer::Spectrum;
+use super::layers::Layer;
+use super::options::Options;
+use crate::error::Result;
+use crate::powerlaw::{FixFingers, PowerLawFit, VariedFit, fit_varied};
+use crate::quant::Scheme;
+use crate::report::{LayerRow, Measures, Number, Status};
+use crate::spectrum::{Metrics, alpha_norm_log10};
+
+/// A row of which nothing is known but the layer.
+pub(super) fn empty_row(layer: &Layer, scheme: Scheme) -> LayerRow {
+    let info = &layer.info;
+    let elements = info.shape.iter().product();
+    LayerRow {
+        quantization: scheme.to_string(),
+        layer_id: info.layer_id,
+        name: info.name.clone(),
+        ks_distance: Number::NONE,
+        m: info.m,
+        n: info.n,
+        q: info.q,
+        alpha: Number::NONE,
+        alpha_weighted: Number::NONE,
+        entropy: Number::NONE,
+        has_esd: false,
+        lambda_max: Number::NONE,
+        layer_type: info.layer_type.clone(),
+        log_alpha_norm: Number::NONE,
+        log_norm: Number::NONE,
+        log_spectral_norm: Number::NONE,
+        longname: info.name.clone(),
+        matrix_rank: Number::NONE,
+        norm: Number::NONE,
+        num_evals: info.num_evals,
+        num_pl_spikes: Number::NONE,
+        rank_loss: Number::NONE,
+        rf: info.rf,
+        sigma: Number::NONE,
+        spectral_norm: Number::NONE,
+        stable_rank: Number::NONE,
+        status: Status::Failed,
+        sv_max: Number::NONE,
+        sv_min: Number::NONE,
+        warning: String::new(),
+        weak_rank_loss: Number::NONE,
+        xmax: Number::NONE,
+        xmin: Number::NONE,
+        reason: None,
+        counted: info.counted,
+        quantized: false,
+        dtype: info.dtype.clone(),
+        shape: info.shape.clone(),
+        bits_per_weight: if info.counted { scheme.bits_per_weight(elements) } else { None }.into(),
+        nonzero_fraction: Number::NONE,
+        relative_error: Number::NONE,
+        sqnr_db: Number::NONE,
+        measures: Measures::new(),
+    }
+}
+
+/// Fills in what the eigenvalues say.
+pub(super) fn fill(row: &mut LayerRow, layer: &Layer, spectrum: &Spectrum, options: &Options) -> Result<()> {
+    let compat = options.compat.is_weightwatcher();
+    let metrics = Metrics::new(&spectrum.eigenvalues, layer.info.n as usize, options.tolerance);
+    // A zero matrix has a norm of 0, whose logarithm is no number to average.
+    let number = |v: f64| if compat { Number::from(v) } else { Number::finite(v) };
+    let log_spectral_norm = libm::log10(metrics.spectral_norm);
+    row.has_esd = true;
+    row.norm = number(metrics.norm);
+    row.log_norm = number(libm::log10(metrics.norm));
+    row.spectral_norm = number(metrics.spectral_norm);
+    row.lambda_max = row.spectral_norm;
+    row.log_spectral_norm = number(log_spectral_norm);
+    row.stable_rank = number(metrics.stable_rank);
+    row.matrix_rank = number(metrics.matrix_rank as f64);
+    row.entropy = number(metrics.entropy);
+    row.rank_loss = number(spectrum.rank_loss as f64);
+    row.weak_rank_loss = number(metrics.weak_rank_loss as f64);
+    row.sv_max = number(spectrum.sv_max);
+    row.sv_min = number(if compat { spectrum.sv_min_of_slices } else { spectrum.sv_min });
+    let fit_options = options.fit_options()?;
+    let fits_fingers = matches!(fit_options.fix_fingers, FixFingers::ClipXmax { .. });
+    let outcome = fit_varied(&spectrum.eigenvalues, &fit_options);
+    if fits_fingers {
+        let fingers = outcome.as_ref().ok().and_then(|fit| fit.fingers);
+        row.measures.insert("num_fingers".to_owned(), fingers.map(|f| f.0 as f64).into());
+        row.measures.insert("raw_alpha".to_owned(), fingers.map(|f| f.1).into());
+    }
+    let failure = match outcome {
+        Ok(VariedFit { fit, .. }) => match fit.degenerate().filter(|_| !compat) {
+            None => {
+                fill_fit(row, &fit, &spectrum.eigenvalues, log_spectral_norm, compat);
+                return Ok(());
+            }
+            Some(reason) => reason,
+        },
+        Err(failure) => failure.reason,
+    };
+    row.reason = Some(failure);
+    if compat {
+        let alpha = -1.0;
+        for field in [&mut row.alpha, &mut row.ks_distance, &mut row.sigma, &mut row.xmin, &mut row.num_pl_spikes] {
+            *field = Number::from(alpha);
+        }
+        warning(alpha).clone_into(&mut row.warning);
+        row.alpha_weighted = number(alpha * log_spectral_norm);
+        row.log_alpha_norm = number(alpha_norm_log10(&spectrum.eigenvalues, alpha));
+    }
+    Ok(())
+}
+
+fn fill_fit(row: &mut LayerRow, fit: &PowerLawFit, eigenvalues: &[f64], log_spectral_norm: f64, compat: bool) {
+    row.status = Status::Success;
+    row.alpha = fit.alpha.into();
+    // With fewer than eight values WeightWatcher reports the standard error of a fit it skipped, which is negative.
+    row.sigma =
+        if compat || fit.sigma >= 0.0 { fit.sigma } else { (fit.alpha - 1.0) / (fit.tail_len as f64).sqrt() }.into();
+    row.ks_distance = fit.ks_distance.into();
+    row.xmin = fit.xmin.into();
+    row.xmax = fit.xmax.into();
+    row.num_pl_spikes = Number::from(fit.tail_len as f64);
+    warning(fit.alpha).clone_into(&mut row.warning);
+    row.alpha_weighted = (fit.alpha * log_spectral_norm).into();
+    let log_alpha_norm = alpha_norm_log10(eigenvalues, fit.alpha);
+    row.log_alpha_norm = if compat { log_alpha_norm.into() } else { Number::finite(log_alpha_norm) };
+    if let Some(oddity) = fit.degenerate() {
+        row.reason = Some(oddity);
+    }
+}
+
+/// `WeightWatcher`'s words for its bounds; both comparisons are strict.
+fn warning(alpha: f64) -> &'static str {
+    if alpha < 2.0 {
+        "over-trained"
+    } else if alpha > 6.0 {
+        "under-trained"
+    } else {
+        ""
+    }
+}

@@ -1,0 +1,105 @@
+//! Options that add or change columns, under `WeightWatcher`'s names.
+
+use clap::{Args, ValueEnum};
+
+use crate::analysis::Options;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options that add or change columns")]
+#[expect(
+    clippy::struct_excessive_bools,
+    clippy::doc_markdown,
+    reason = "one a switch; the comments are the help texts"
+)]
+pub(super) struct MeasureArgs {
+    /// Leave the spectra of convolutions as they are: WeightWatcher halves them.
+    #[arg(long)]
+    pub no_conv2d_norm: bool,
+
+    /// Count eigenvalues below this in weak_rank_loss.
+    #[arg(long, value_name = "X", default_value_t = 1e-6)]
+    pub tolerance: f64,
+
+    /// Take the reciprocals of the eigenvalues.
+    #[arg(long)]
+    pub inverse: bool,
+
+    /// Leave the K largest eigenvalues out of the fit; the sign does not matter.
+    #[arg(long, value_name = "K", allow_hyphen_values = true)]
+    pub xmax: Option<i64>,
+
+    /// Leave single far eigenvalues out of the fit while that lowers alpha by --finger-thresh (clip_xmax: adds num_fingers
+    /// and raw_alpha), or look for xmin near the peak of the spectrum only (xmin_peak).
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub fix_fingers: Option<FixFingersArg>,
+
+    /// How many eigenvalues clip_xmax may leave out.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub max_fingers: u64,
+
+    /// How far alpha must fall for clip_xmax.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub finger_thresh: f64,
+
+    /// Largest xmin for xmin_peak. Default: 1.5 times the peak.
+    #[arg(long, value_name = "X")]
+    pub xmin_max: Option<f64>,
+
+    /// Add detX_num, detX_val, detX_val_unrescaled, num_ERG_spikes, ERG_gap: where the product of the largest eigenvalues
+    /// is 1.
+    #[arg(long, visible_alias = "erg")]
+    pub detx: bool,
+
+    /// Fit the Marchenko-Pastur law: adds sigma_mp, num_spikes, mp_softrank, bulk_max, bulk_min, W_scale.
+    #[arg(long)]
+    pub mp_fit: bool,
+
+    /// Compare with the same weights in random order: adds max_rand_eval, rand_distance, ww_softrank, ww_maxdist, num_traps
+    /// and the Marchenko-Pastur fit of the random spectrum.
+    #[arg(long)]
+    pub randomize: bool,
+
+    /// Measure how localised the eigenvectors of the tail and of the bulk are: adds {bulk,tail}_{mean,var}_{vec_entropy,
+    /// loc_ratio,part_ratio}. Several times slower.
+    #[arg(long)]
+    pub vectors: bool,
+
+    /// Seed of everything random.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FixFingersArg {
+    #[value(name = "clip_xmax")]
+    ClipXmax,
+    #[value(name = "xmin_peak")]
+    XminPeak,
+}
+
+impl MeasureArgs {
+    /// `options` with these in place.
+    pub fn apply(&self, options: Options) -> Options {
+        let fix_fingers = match self.fix_fingers {
+            None => "",
+            Some(FixFingersArg::ClipXmax) => "clip_xmax",
+            Some(FixFingersArg::XminPeak) => "xmin_peak",
+        };
+        Options {
+            conv2d_norm: !self.no_conv2d_norm,
+            tolerance: self.tolerance,
+            inverse: self.inverse,
+            xmax: self.xmax.map_or(0, i64::unsigned_abs),
+            fix_fingers: fix_fingers.to_owned(),
+            max_fingers: self.max_fingers,
+            finger_thresh: self.finger_thresh,
+            xmin_max: self.xmin_max,
+            detx: self.detx,
+            mp_fit: self.mp_fit,
+            randomize: self.randomize,
+            seed: self.seed,
+            vectors: self.vectors,
+            ..options
+        }
+    }
+}

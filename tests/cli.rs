@@ -347,3 +347,44 @@ fn a_tensor_past_four_gib_is_read_where_it_is() {
         fs::read_to_string(near.join("details.csv")).unwrap()
     );
 }
+
+#[test]
+fn the_self_test_passes_and_says_on_what() {
+    let result = heavytail(["selftest"]);
+    let text = String::from_utf8(result.stdout).unwrap();
+    assert!(result.status.success(), "{text}");
+    for part in ["kernel chosen: ", "scalar-fused", "exact", "GF/s", "passed: 6 matrices"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn the_benchmark_prints_each_stage() {
+    let result = heavytail(["bench", "--sizes", "40,97"]);
+    let text = String::from_utf8(result.stdout).unwrap();
+    assert!(result.status.success(), "{text}");
+    for part in ["peak of the matrix product", "Gram product", "eigenvalues", "singular values", "share of peak", "97"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(heavytail(["bench", "--sizes", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn kernels_are_chosen_by_name_and_unknown_names_are_refused() {
+    let run = |name: &str| {
+        Command::new(env!("CARGO_BIN_EXE_heavytail"))
+            .args(["describe", demo().to_str().unwrap()])
+            .env("HEAVYTAIL_KERNEL", name)
+            .output()
+            .unwrap()
+    };
+    assert!(run("scalar").status.success());
+    assert!(run("").status.success());
+    let refused = run("avx9000");
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    for part in ["HEAVYTAIL_KERNEL", "avx9000", "avx512", "scalar"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}

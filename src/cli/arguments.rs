@@ -24,6 +24,10 @@ pub(super) enum Command {
     Analyze(Analyze),
     /// List the tensors of a model from its header alone: what would be analysed, and why the rest would not.
     Describe(Describe),
+    /// Check the numerical core on this machine against embedded references by LAPACK, on every kernel it has.
+    Selftest,
+    /// Measure how fast this machine multiplies matrices on one thread, and how much of that each stage reaches.
+    Bench(Bench),
 }
 
 impl Default for Command {
@@ -88,6 +92,14 @@ pub(super) struct Describe {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = DescribeFormatArg::Table)]
     pub format: DescribeFormatArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// Orders of the matrices, comma-separated.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "192,896,2048",
+        value_parser = clap::value_parser!(u32).range(1..=16384))]
+    pub sizes: Vec<u32>,
 }
 
 #[derive(Debug, Args)]

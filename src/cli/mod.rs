@@ -2,9 +2,12 @@
 
 mod analyze;
 mod arguments;
+mod bench;
 mod describe;
 mod measures;
+mod selftest;
 mod source;
+pub mod speed;
 
 use std::fmt;
 use std::path::Path;
@@ -14,6 +17,7 @@ use clap::Parser;
 
 use self::arguments::{Arguments, Command};
 use crate::error::Error;
+use crate::kernel::{Kernel, VARIABLE};
 
 /// Why the program stops early.
 #[derive(Debug)]
@@ -64,16 +68,22 @@ impl fmt::Display for Failure {
 /// Runs the program on the process's arguments.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match arguments.command.unwrap_or_default() {
-        Command::Analyze(arguments) => analyze::run(&arguments),
-        Command::Describe(arguments) => describe::run(&arguments),
-    };
-    match result {
+    match execute(arguments.command.unwrap_or_default()) {
         Ok(status) => status,
         Err(failure) => {
             eprintln!("heavytail: {failure}");
             ExitCode::from(failure.status())
         }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode, Failure> {
+    Kernel::from_environment().map_err(|e| Error::Options(format!("the environment variable {VARIABLE}: {e}")))?;
+    match command {
+        Command::Analyze(arguments) => analyze::run(&arguments),
+        Command::Describe(arguments) => describe::run(&arguments),
+        Command::Selftest => selftest::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }
 

@@ -1,0 +1,211 @@
+//! The numerical core against nalgebra and OpenBLAS, as ratios in one run, one thread each.
+//!
+//!     cargo bench --bench core [-- SECTION ...] [-- --large]
+//!
+//! Sections: kernels, eigenvalues, singular, powerlaw; all of them when none is named. `--large` adds n = 8192 (minutes).
+//! OpenBLAS takes part if HEAVYTAIL_PYTHON names a Python with scipy. Times are processor time, best of several runs.
+
+use std::process::Command;
+
+use heavytail::cli::speed::{
+    bell, best, code_gram, eigenvalue_flops, eigenvalues, gram, peak, singular_value_flops, singular_values,
+};
+use heavytail::kernel::Kernel;
+use heavytail::matrix::Matrix;
+use heavytail::powerlaw::fit_weightwatcher;
+use nalgebra::DMatrix;
+
+/// nalgebra takes minutes beyond these.
+const NALGEBRA_EIGENVALUES: usize = 1024;
+const NALGEBRA_SINGULAR_VALUES: usize = 600;
+
+type Section = (&'static str, fn(&Bench));
+
+struct Bench {
+    kernel: Kernel,
+    peak: f64,
+    is_large: bool,
+    python: Option<String>,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let kernel = Kernel::from_environment().expect("a known kernel");
+    let bench = Bench {
+        kernel,
+        peak: peak(kernel),
+        is_large: arguments.iter().any(|argument| argument == "--large"),
+        python: std::env::var("HEAVYTAIL_PYTHON").ok().filter(|python| !python.is_empty()),
+    };
+    if bench.python.is_none() {
+        println!("HEAVYTAIL_PYTHON names no Python with scipy: nothing to compare with but nalgebra");
+    }
+    let sections: [Section; 4] = [
+        ("kernels", Bench::kernels),
+        ("eigenvalues", Bench::eigenvalues),
+        ("singular", Bench::singular_values),
+        ("powerlaw", |_| power_law()),
+    ];
+    let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    for name in &named {
+        assert!(sections.iter().any(|(section, _)| section == name), "no section {name}: see the head of this file");
+    }
+    for (name, run) in sections {
+        if named.is_empty() || named.iter().any(|wanted| *wanted == name) {
+            println!("\n## {name}");
+            run(&bench);
+        }
+    }
+}
+
+fn ms(seconds: f64) -> String {
+    format!("{:.2}", 1e3 * seconds)
+}
+
+/// How many times as long the peer takes.
+fn ratio(theirs: Option<f64>, ours: f64) -> String {
+    theirs.map_or("-".to_owned(), |theirs| format!("{} ({:.1}x)", ms(theirs), theirs / ours))
+}
+
+impl Bench {
+    /// Best processor time of a LAPACK routine on a random matrix, in seconds.
+    fn openblas(&self, routine: &str, rows: usize, cols: usize) -> Option<f64> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/benches/openblas.py");
+        let output = Command::new(self.python.as_ref()?)
+            .args([script, routine, &rows.to_string(), &cols.to_string()])
+            .env("OPENBLAS_NUM_THREADS", "1")
+            .output()
+            .expect("HEAVYTAIL_PYTHON can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(String::from_utf8_lossy(&output.stdout).trim().parse().expect("a time"))
+    }
+
+    fn kernels(&self) {
+        println!(
+            "| kernel | peak GF/s | n | Gram f64, 4n rows, GF/s | share | codes Gop/s |\n|---|---|---|---|---|---|"
+        );
+        for kernel in Kernel::available() {
+            let is_slow = kernel.name().starts_with("scalar");
+            let peak = if kernel == self.kernel { self.peak } else { peak(kernel) };
+            for n in if is_slow { vec![192] } else { vec![192, 896, 2048] } {
+                let w = bell(4 * n * n, n as u64);
+                let flops = 1e-9 * (w.len() * n) as f64;
+                let rate = flops / gram(kernel, &w, n).1;
+                let codes: Vec<i8> = w.iter().map(|x| (60.0 * x) as i8).collect();
+                let codes = flops / code_gram(kernel, &codes, n);
+                let share = 100.0 * rate / peak;
+                println!("| {} | {peak:.1} | {n} | {rate:.1} | {share:.0}% | {codes:.0} |", kernel.name());
+            }
+        }
+    }
+
+    fn eigenvalues(&self) {
+        println!(
+            "kernel {}, peak {:.1} GF/s; 4/3 n^3 flops\n\n\
+             | n | ms | GF/s | share | band | chase | tridiagonal | OpenBLAS dsyevd ms | nalgebra ms |\n\
+             |---|---|---|---|---|---|---|---|---|",
+            self.kernel.name(),
+            self.peak
+        );
+        let mut sizes = vec![192, 384, 512, 576, 896, 1536, 2048, 3072, 4096];
+        if self.is_large {
+            sizes.push(8192);
+        }
+        for n in sizes {
+            let w = bell(n * (n + n / 4), n as u64);
+            let tiles = gram(self.kernel, &w, n).0;
+            let stages = eigenvalues(self.kernel, &tiles).expect("a finite matrix");
+            let rate = 1e-9 * eigenvalue_flops(n) / stages.total;
+            let nalgebra = (n <= NALGEBRA_EIGENVALUES).then(|| {
+                let dense = DMatrix::from_vec(n, n, tiles.to_dense());
+                best(|| drop(dense.clone().symmetric_eigenvalues()))
+            });
+            drop(tiles);
+            println!(
+                "| {n} | {} | {rate:.1} | {:.0}% | {} | {} | {} | {} | {} |",
+                ms(stages.total),
+                100.0 * rate / self.peak,
+                ms(stages.band),
+                ms(stages.chase),
+                ms(stages.values),
+                ratio(self.openblas("dsyevd", n, n), stages.total),
+                ratio(nalgebra, stages.total)
+            );
+        }
+    }
+
+    fn singular_values(&self) {
+        println!(
+            "kernel {}, peak {:.1} GF/s\n\n\
+             | shape | ms | GF/s | share | band | chase | bidiagonal | OpenBLAS dgesdd ms | nalgebra QR + SVD ms |\n\
+             |---|---|---|---|---|---|---|---|---|",
+            self.kernel.name(),
+            self.peak
+        );
+        let mut shapes =
+            vec![[384, 384], [1536, 384], [576, 576], [1536, 576], [896, 896], [4864, 896], [2048, 2048], [3072, 3072]];
+        if self.is_large {
+            shapes.extend([[4096, 4096], [8192, 8192]]);
+        }
+        for [rows, cols] in shapes {
+            let w = Matrix::new(rows, cols, bell(rows * cols, cols as u64)).expect("as many numbers as the shape says");
+            let stages = singular_values(self.kernel, &w).expect("a finite matrix");
+            let rate = 1e-9 * singular_value_flops(rows, cols) / stages.total;
+            let nalgebra = (cols <= NALGEBRA_SINGULAR_VALUES).then(|| {
+                let dense = DMatrix::from_row_iterator(rows, cols, w.values().iter().map(|x| f64::from(*x)));
+                best(|| drop(dense.clone().qr().r().singular_values()))
+            });
+            println!(
+                "| {rows} x {cols} | {} | {rate:.1} | {:.0}% | {} | {} | {} | {} | {} |",
+                ms(stages.total),
+                100.0 * rate / self.peak,
+                ms(stages.band),
+                ms(stages.chase),
+                ms(stages.values),
+                ratio(self.openblas("dgesdd", rows, cols), stages.total),
+                ratio(nalgebra, stages.total)
+            );
+        }
+    }
+}
+
+/// The whole fit: logarithms, candidates and the scan over them; against all distances of the plain loop.
+fn power_law() {
+    println!("| n | fit ms | plain loop ms |\n|---|---|---|");
+    for n in [576, 896, 2048, 8192] {
+        // A power law with exponent 3 above a bulk.
+        let mut values: Vec<f64> = bell(n, 7)
+            .iter()
+            .enumerate()
+            .map(|(i, x)| if i % 4 == 0 { 4.0 * (i as f64 / n as f64 + 1e-4).powf(-0.5) } else { 2.0 + f64::from(*x) })
+            .collect();
+        values.sort_by(f64::total_cmp);
+        let ours = best(|| drop(std::hint::black_box(fit_weightwatcher(&values))));
+        let plain = (n <= 2048).then(|| {
+            best(|| {
+                std::hint::black_box(plain_fit(&values));
+            })
+        });
+        println!("| {n} | {} | {} |", ms(ours), ratio(plain, ours));
+    }
+}
+
+/// The smallest Kolmogorov-Smirnov distance over all candidates, every deviation computed: WeightWatcher's loop.
+fn plain_fit(values: &[f64]) -> (usize, f64) {
+    let logarithms: Vec<f64> = values.iter().map(|x| x.ln()).collect();
+    let mut best = (0, f64::INFINITY);
+    for start in 0..values.len() - 1 {
+        let tail = &values[start..];
+        let count = tail.len() as f64;
+        let sum: f64 = logarithms[start..].iter().map(|x| x - logarithms[start]).sum();
+        let exponent = -count / sum;
+        let distance = tail
+            .iter()
+            .enumerate()
+            .fold(0.0f64, |max, (j, x)| max.max((1.0 - (x / tail[0]).powf(exponent) - j as f64 / count).abs()));
+        if distance < best.1 {
+            best = (start, distance);
+        }
+    }
+    best
+}

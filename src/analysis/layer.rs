@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::layers::{Layer, LayerKind};
 use super::options::Options;
-use super::plan::{Limits, concurrent_levels};
+use super::plan::{Limits, Need, concurrent_levels};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::powerlaw::{PowerLawFit, fit_weightwatcher};
@@ -14,6 +14,15 @@ use crate::report::{LayerRow, Number, Status};
 use crate::spectrum::{GramBuilder, Method, Metrics, SLICE, alpha_norm_log10, eigen::EigenError, singular_values};
 use crate::tensor::{Dtype, decode_f32};
 
+/// A level of the run, and what it means for one layer: the same, unless the level is a whole file's recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The level.
+    pub level: Scheme,
+    /// How this layer is quantized at it.
+    pub scheme: Scheme,
+}
+
 /// What the analysis of one tensor needs beside its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerTask<'a> {
@@ -22,7 +31,7 @@ pub struct LayerTask<'a> {
     /// How it is stored.
     pub dtype: Dtype,
     /// The levels, the baseline first.
-    pub levels: &'a [Scheme],
+    pub levels: &'a [Choice],
     /// The settings.
     pub options: &'a Options,
     /// What the machine gives.
@@ -49,42 +58,50 @@ impl LayerTask<'_> {
         }
         // Embeddings stand unchanged at every level: computed once.
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
-        let elements = layer.info.shape.iter().product();
-        let at_once = concurrent_levels(layer, elements, computed.len(), self.limits);
+        let at_once = concurrent_levels(&Need::new(layer, computed), self.limits);
         let mut rows: Vec<LayerRow> = Vec::with_capacity(levels.len());
         for group in computed.chunks(at_once) {
-            let group: Vec<LayerRow> = group.par_iter().map(|scheme| self.level(&weights, range, *scheme)).collect();
+            let group: Vec<LayerRow> = group.par_iter().map(|choice| self.level(&weights, range, *choice)).collect();
             rows.extend(group);
         }
-        for scheme in &levels[rows.len()..] {
-            let row = LayerRow { quantization: scheme.to_string(), ..rows[0].clone() };
+        for choice in &levels[rows.len()..] {
+            let row = LayerRow { quantization: choice.level.to_string(), ..rows[0].clone() };
             rows.push(row);
         }
         rows
     }
 
-    fn level(&self, weights: &Matrix, range: Range, scheme: Scheme) -> LayerRow {
-        let grid = match scheme {
-            Scheme::Naive { bits, symmetric } => {
-                Some(NaiveGrid::new(range, bits, symmetric, self.options.arithmetic(), self.dtype))
-            }
-            Scheme::Stored => None,
-        };
-        let mut row = empty_row(self.layer, scheme);
+    fn level(&self, weights: &Matrix, range: Range, choice: Choice) -> LayerRow {
+        let mut row = empty_row(self.layer, choice);
         let mut damage = Damage::default();
-        match self.spectrum(weights, grid.as_ref(), &mut damage) {
+        let spectrum = if choice.scheme.is_elementwise() {
+            let grid = choice.scheme.naive_grid(range, self.options.arithmetic(), self.dtype);
+            self.spectrum(weights, grid.as_ref(), &mut damage)
+        } else {
+            self.whole_spectrum(weights, choice.scheme, &mut damage)
+        };
+        match spectrum {
             Ok(spectrum) => fill(&mut row, self.layer, &spectrum, self.options),
             Err(error) => row.reason = Some(error.to_string()),
         }
         row.nonzero_fraction = damage.nonzero_fraction().into();
-        if grid.is_some() {
+        if choice.scheme == Scheme::Stored {
+            row.relative_error = damage.relative_error().map(|_| 0.0).into();
+        } else {
             row.quantized = true;
             row.relative_error = damage.relative_error().into();
             row.sqnr_db = damage.sqnr_db().into();
-        } else {
-            row.relative_error = damage.relative_error().map(|_| 0.0).into();
         }
         row
+    }
+
+    /// The spectrum under a scheme that has to see more of the tensor than a weight at a time.
+    fn whole_spectrum(&self, weights: &Matrix, scheme: Scheme, damage: &mut Damage) -> Result<Spectrum> {
+        let mut dequantized = Vec::new();
+        scheme.dequantized(weights, self.dtype, self.options.arithmetic(), &mut dequantized)?;
+        damage.add(weights.values(), &dequantized);
+        let dequantized = Matrix::new(weights.rows(), weights.cols(), dequantized)?;
+        self.spectrum(&dequantized, None, &mut Damage::default())
     }
 
     fn spectrum(&self, weights: &Matrix, grid: Option<&NaiveGrid>, damage: &mut Damage) -> Result<Spectrum> {
@@ -175,15 +192,12 @@ fn spectrum_error(error: EigenError) -> Error {
 }
 
 /// The rows of a layer of which there is nothing but a reason.
-pub(super) fn failed_rows(layer: &Layer, levels: &[Scheme], reason: &str) -> Vec<LayerRow> {
-    levels.iter().map(|scheme| LayerRow { reason: Some(reason.to_owned()), ..empty_row(layer, *scheme) }).collect()
+pub(super) fn failed_rows(layer: &Layer, levels: &[Choice], reason: &str) -> Vec<LayerRow> {
+    levels.iter().map(|choice| LayerRow { reason: Some(reason.to_owned()), ..empty_row(layer, *choice) }).collect()
 }
 
 fn decode(layer: &Layer, dtype: Dtype, bytes: Vec<u8>) -> Result<Matrix> {
-    let (rows, cols) = match layer.kind {
-        LayerKind::Dense { rows, cols } => (rows, cols),
-        LayerKind::Conv2d { out, input, positions } => (out, input * positions),
-    };
+    let (rows, cols) = layer.matrix_shape();
     let mut values = vec![0.0; rows * cols];
     decode_f32(dtype, &bytes, &mut values)?;
     drop(bytes);
@@ -215,11 +229,13 @@ fn quantize_block(block: &[f32], grid: Option<&NaiveGrid>, out: &mut [f32], dama
     Ok(())
 }
 
-fn empty_row(layer: &Layer, scheme: Scheme) -> LayerRow {
+fn empty_row(layer: &Layer, choice: Choice) -> LayerRow {
     let info = &layer.info;
-    let elements = info.shape.iter().product();
+    let (rows, cols) = layer.matrix_shape();
+    // Embeddings stand unchanged; what is not applicable is not used.
+    let used = if info.counted { choice.scheme.for_shape(rows, cols).ok() } else { None };
     LayerRow {
-        quantization: scheme.to_string(),
+        quantization: choice.level.to_string(),
         layer_id: info.layer_id,
         name: info.name.clone(),
         ks_distance: Number::NONE,
@@ -257,10 +273,11 @@ fn empty_row(layer: &Layer, scheme: Scheme) -> LayerRow {
         quantized: false,
         dtype: info.dtype.clone(),
         shape: info.shape.clone(),
-        bits_per_weight: if info.counted { scheme.bits_per_weight(elements) } else { None }.into(),
+        bits_per_weight: used.and_then(|scheme| scheme.bits_per_weight(rows as u64, cols as u64)).into(),
         nonzero_fraction: Number::NONE,
         relative_error: Number::NONE,
         sqnr_db: Number::NONE,
+        scheme_used: used.filter(|scheme| *scheme != Scheme::Stored).map(|scheme| scheme.to_string()),
     }
 }
 

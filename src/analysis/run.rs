@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::compare::compare;
-use super::layer::{LayerTask, failed_rows};
+use super::layer::{Choice, LayerTask, failed_rows};
 use super::layers::{Layer, Selection, select};
 use super::options::{Compat, Options};
-use super::plan::{Limits, Next, Plan};
+use super::plan::{Limits, Need, Next, Plan};
 use crate::error::{Error, Result};
 use crate::format::{Model, TensorInfo};
 use crate::progress::Cancellation;
@@ -60,7 +60,8 @@ pub struct Analysis {
 #[derive(Debug)]
 struct Shared {
     layers: Vec<Layer>,
-    levels: Vec<Scheme>,
+    /// The levels, for each layer.
+    choices: Vec<Vec<Choice>>,
     options: Options,
     limits: Limits,
     cancellation: Cancellation,
@@ -118,8 +119,8 @@ impl Analysis {
         }
         let head = head(&model, &selection, &options)?;
         let levels = options.levels()?;
-        let plan =
-            Plan::new(&selection.layers, |layer| model.tensors[layer.tensor].info.elements(), levels.len(), limits);
+        let choices = choose(&levels, &selection.layers);
+        let plan = Plan::new(&selection.layers, &choices, limits);
         let progress = Progress {
             layers_done: 0,
             layers_total: selection.layers.len() as u64,
@@ -127,7 +128,7 @@ impl Analysis {
             work_total: selection.layers.iter().map(|layer| work(layer, levels.len())).sum(),
         };
         let (report_done, done) = channel();
-        let shared = Arc::new(Shared { layers: selection.layers, levels, options, limits, cancellation });
+        let shared = Arc::new(Shared { layers: selection.layers, choices, options, limits, cancellation });
         Ok(Self { shared, model, head, plan, done, report_done, rows: Vec::new(), progress })
     }
 
@@ -151,8 +152,7 @@ impl Analysis {
     }
 
     fn too_large(&self, layer: usize) -> Option<String> {
-        let layer = &self.shared.layers[layer];
-        let need = Plan::smallest_need(layer, self.model.tensors[layer.tensor].info.elements());
+        let need = Need::new(&self.shared.layers[layer], &self.shared.choices[layer]).bytes(1);
         let limit = self.shared.limits.hard_limit;
         (need > limit).then(|| {
             format!("needs {} MB of memory, more than the {} MB there are", need.div_ceil(1_000_000), limit / 1_000_000)
@@ -177,7 +177,8 @@ impl Analysis {
         let dtype = self.source(layer).0.dtype;
         let report_done = self.report_done.clone();
         move || {
-            let Shared { layers, levels, options, limits, cancellation } = &*shared;
+            let Shared { layers, choices, options, limits, cancellation } = &*shared;
+            let levels = &choices[layer];
             if cancellation.is_cancelled() {
                 return;
             }
@@ -196,7 +197,7 @@ impl Analysis {
 
     /// Gives a layer up whose bytes could not be read.
     pub fn fail(&mut self, layer: usize, reason: &str) {
-        let rows = failed_rows(&self.shared.layers[layer], &self.shared.levels, reason);
+        let rows = failed_rows(&self.shared.layers[layer], &self.shared.choices[layer], reason);
         let _ = self.report_done.send((layer, rows));
     }
 
@@ -211,7 +212,7 @@ impl Analysis {
         for (layer, finished) in first.into_iter().chain(std::iter::from_fn(|| self.done.try_recv().ok())) {
             self.plan.finished(layer);
             self.progress.layers_done += 1;
-            self.progress.work_done += work(&self.shared.layers[layer], self.shared.levels.len());
+            self.progress.work_done += work(&self.shared.layers[layer], self.shared.choices[layer].len());
             rows.extend(finished);
         }
         self.rows.extend_from_slice(&rows);
@@ -227,6 +228,11 @@ impl Analysis {
     pub fn report(&self, status: RunStatus) -> ModelReport {
         report(&self.head, &self.rows, status)
     }
+}
+
+/// What each level means for each layer.
+fn choose(levels: &[Scheme], layers: &[Layer]) -> Vec<Vec<Choice>> {
+    layers.iter().map(|_| levels.iter().map(|level| Choice { level: *level, scheme: *level }).collect()).collect()
 }
 
 fn work(layer: &Layer, levels: usize) -> f64 {
@@ -256,7 +262,7 @@ fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head>
     let label = |scheme: &Scheme| match scheme {
         Scheme::Stored if dtypes.is_empty() => "as stored".to_owned(),
         Scheme::Stored => format!("as stored ({dtypes})"),
-        Scheme::Naive { .. } => scheme.to_string(),
+        _ => scheme.label().map_or_else(|| scheme.to_string(), |label| format!("{scheme} ({label})")),
     };
     Ok(Head {
         model: ModelInfo {
@@ -270,12 +276,12 @@ fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head>
         levels: levels.iter().map(|scheme| LevelInfo { name: scheme.to_string(), label: label(scheme) }).collect(),
         layers: selection.layers.iter().map(|layer| layer.info.clone()).collect(),
         skipped: selection.skipped.clone(),
-        notes: notes(options),
+        notes: notes(options, &levels),
     })
 }
 
 /// What a reader of the numbers should know, in the order of its weight.
-fn notes(options: &Options) -> Vec<String> {
+fn notes(options: &Options, levels: &[Scheme]) -> Vec<String> {
     let mut notes = vec![
         "Relative weight error (and SQNR) ranks whole-model levels by damage almost perfectly in the one study behind this tool; the signed change of mean alpha does not. Neither replaces an evaluation of the model.".to_owned(),
         "Between layers, no number here is a general predictor of how much a layer matters.".to_owned(),
@@ -288,6 +294,12 @@ fn notes(options: &Options) -> Vec<String> {
     });
     if options.method() == Method::Gram {
         notes.push("matrix_rank, rank_loss, entropy and sv_min come from the Gram matrix, which can't see singular values below about 3e-7 of the largest; --svd computes true singular values.".to_owned());
+    }
+    if levels.iter().any(|level| level.label() == Some("no imatrix")) {
+        notes.push("GGUF levels are made without importance matrix: one changes 15 to 45 % of the bytes, so files made with one differ.".to_owned());
+    }
+    if levels.iter().any(|level| level.is_bound()) {
+        notes.push("Levels named -rtn are GPTQ's or AWQ's grid with rounding to nearest, a pessimistic bound: the tools themselves fit to activations and do better.".to_owned());
     }
     notes.push("Embeddings are analysed but neither quantized nor counted in the comparison.".to_owned());
     notes

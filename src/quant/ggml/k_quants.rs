@@ -1,0 +1,236 @@
+//! `Q6_K` and `Q3_K`: 16 sub-blocks of 16 weights, each with a signed scale that is itself a small integer.
+
+#![expect(clippy::needless_bitwise_bool, reason = "branches would keep lanes from becoming vectors")]
+
+use super::lanes::{LANES, Lanes, interleave, level, nearest, signed_max};
+use super::{f16_bytes, read_f16};
+
+/// A block of smaller weights has no scale: the tool's bound.
+const TINY: f32 = 1e-15;
+
+/// Scales and codes (from 0) of eight sub-blocks; a sub-block without a scale has codes 0.
+struct Fit {
+    scales: Lanes,
+    codes: [Lanes; 16],
+}
+
+impl Fit {
+    fn new(scales: Lanes, mut codes: [Lanes; 16], max: &Lanes, half: f32) -> Self {
+        let mut fit_scales = scales;
+        for lane in 0..LANES {
+            let is_tiny = max[lane].abs() < TINY;
+            fit_scales[lane] = if is_tiny { 0.0 } else { scales[lane] };
+            for row in &mut codes {
+                row[lane] = if is_tiny { 0.0 } else { row[lane] + half };
+            }
+        }
+        Self { scales: fit_scales, codes }
+    }
+}
+
+/// `sum w x l` and `sum w l l` of codes, `w = x^2`.
+fn sums(x: &[Lanes; 16], code: impl Fn(usize, f32) -> f32) -> (Lanes, Lanes) {
+    let (mut with_x, mut with_l) = ([0.0; LANES], [0.0; LANES]);
+    for row in x {
+        for lane in 0..LANES {
+            let v = row[lane];
+            let (w, l) = (v * v, code(lane, v));
+            with_x[lane] += w * v * l;
+            with_l[lane] += w * l * l;
+        }
+    }
+    (with_x, with_l)
+}
+
+/// Nineteen scales around the one that takes the largest weight to -32; the one that explains most wins.
+fn fit_q6(x: &[Lanes; 16]) -> Fit {
+    const HALF: i32 = 32;
+    let max = signed_max(x);
+    let mut best_factor = max.map(|m| -32.0 / m);
+    let (with_x, with_l) = sums(x, |lane, v| level(best_factor[lane] * v, -HALF, HALF - 1));
+    let (mut scale, mut best) = ([0.0; LANES], [0.0; LANES]);
+    for lane in 0..LANES {
+        scale[lane] = if with_l[lane] == 0.0 { 0.0 } else { with_x[lane] / with_l[lane] };
+        best[lane] = scale[lane] * with_x[lane];
+    }
+    for k in (-9_i8..=9).filter(|k| *k != 0) {
+        let reach = -(32.0 + 0.1_f32 * f32::from(k));
+        let factor = max.map(|m| reach / m);
+        let (with_x, with_l) = sums(x, |lane, v| level(factor[lane] * v, -HALF, HALF - 1));
+        for lane in 0..LANES {
+            let is_better = (with_l[lane] > 0.0) & (with_x[lane] * with_x[lane] > best[lane] * with_l[lane]);
+            let new = with_x[lane] / with_l[lane];
+            scale[lane] = if is_better { new } else { scale[lane] };
+            best[lane] = if is_better { new * with_x[lane] } else { best[lane] };
+            best_factor[lane] = if is_better { factor[lane] } else { best_factor[lane] };
+        }
+    }
+    let mut codes = *x;
+    for row in &mut codes {
+        for lane in 0..LANES {
+            row[lane] = level(best_factor[lane] * row[lane], -HALF, HALF - 1);
+        }
+    }
+    Fit::new(scale, codes, &max, 32.0)
+}
+
+/// Codes for the largest weight at -4, then up to five passes that move single codes while that explains more.
+fn fit_q3(x: &[Lanes; 16]) -> Fit {
+    const HALF: i32 = 4;
+    const PASSES: usize = 5;
+    let max = signed_max(x);
+    let factor = max.map(|m| -4.0 / m);
+    let (mut with_x, mut with_l) = sums(x, |lane, v| level(factor[lane] * v, -HALF, HALF - 1));
+    let mut codes = *x;
+    for row in &mut codes {
+        for lane in 0..LANES {
+            row[lane] = level(factor[lane] * row[lane], -HALF, HALF - 1);
+        }
+    }
+    // A lane whose pass changed nothing would change nothing in the next one either.
+    for _ in 0..PASSES {
+        let mut has_changed = false;
+        for (row, codes) in x.iter().zip(&mut codes) {
+            let mut changed = [false; LANES];
+            for lane in 0..LANES {
+                let (v, l) = (row[lane], codes[lane]);
+                let w = v * v;
+                let a = with_x[lane] - w * v * l;
+                let b = with_l[lane] - w * l * l;
+                let n = level(v * b / a, -HALF, HALF - 1);
+                let (new_a, new_b) = (a + w * v * n, b + w * n * n);
+                let is_better = (a > 0.0)
+                    & (n != l)
+                    & (new_b > 0.0)
+                    & (new_a * new_a * with_l[lane] > with_x[lane] * with_x[lane] * new_b);
+                codes[lane] = if is_better { n } else { l };
+                with_x[lane] = if is_better { new_a } else { with_x[lane] };
+                with_l[lane] = if is_better { new_b } else { with_l[lane] };
+                changed[lane] = is_better;
+            }
+            has_changed |= changed.contains(&true);
+        }
+        if !has_changed {
+            break;
+        }
+    }
+    let mut scale = [0.0; LANES];
+    for lane in 0..LANES {
+        scale[lane] = if with_l[lane] > 0.0 { with_x[lane] / with_l[lane] } else { 0.0 };
+    }
+    Fit::new(scale, codes, &max, 4.0)
+}
+
+/// All 256 codes, rounded again with the scales as they are stored; where there is none, the searched ones stay.
+fn round_again(x: &[[Lanes; 16]; 2], fits: &[Fit; 2], scales: &[f32; 16], half: i32) -> [u8; 256] {
+    let mut codes = [0; 256];
+    for (part, (x, fit)) in x.iter().zip(fits).enumerate() {
+        let scales = &scales[8 * part..][..8];
+        for i in 0..16 {
+            for lane in 0..LANES {
+                let l = level(x[i][lane] / scales[lane], -half, half - 1) + half as f32;
+                let code = if scales[lane] == 0.0 { fit.codes[i][lane] } else { l };
+                codes[part * 128 + lane * 16 + i] = code as u8;
+            }
+        }
+    }
+    codes
+}
+
+fn scales_of(fits: &[Fit; 2]) -> [f32; 16] {
+    std::array::from_fn(|j| fits[j / 8].scales[j % 8])
+}
+
+pub(super) fn quantize_q6_k(x: &[f32; 256], out: &mut [u8; 210]) {
+    let halves: [[Lanes; 16]; 2] = [interleave(&x[..128]), interleave(&x[128..])];
+    let fits = halves.each_ref().map(fit_q6);
+    let scales = scales_of(&fits);
+    let max = super::signed_max(&scales);
+    if max.abs() < TINY {
+        out.fill(0);
+        return;
+    }
+    let factor = -128.0 / max;
+    let d = f16_bytes(1.0 / factor);
+    let scale_codes = scales.map(|s| nearest(factor * s).min(127) as i8);
+    let codes = round_again(&halves, &fits, &scale_codes.map(|s| read_f16(d) * f32::from(s)), 32);
+    let (low, rest) = out.split_at_mut(128);
+    let (high, rest) = rest.split_at_mut(64);
+    for (half, codes) in codes.as_chunks::<128>().0.iter().enumerate() {
+        for l in 0..32 {
+            let [a, b, c, d] = [codes[l], codes[l + 32], codes[l + 64], codes[l + 96]];
+            low[64 * half + l] = a & 15 | c << 4;
+            low[64 * half + l + 32] = b & 15 | d << 4;
+            high[32 * half + l] = a >> 4 | b >> 4 << 2 | c >> 4 << 4 | d >> 4 << 6;
+        }
+    }
+    for (byte, code) in rest.iter_mut().zip(scale_codes) {
+        *byte = code as u8;
+    }
+    rest[16..].copy_from_slice(&d);
+}
+
+pub(super) fn dequantize_q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
+    let (low, rest) = block.split_at(128);
+    let (high, scales) = rest.split_at(64);
+    let d = read_f16([block[208], block[209]]);
+    for (j, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let scale = d * f32::from(scales[j] as i8);
+        let (half, quarter) = (j / 8, j % 8 / 2);
+        let low = &low[64 * half + quarter % 2 * 32 + j % 2 * 16..][..16];
+        let high = &high[32 * half + j % 2 * 16..][..16];
+        for ((out, low), high) in out.iter_mut().zip(low).zip(high) {
+            let code = low >> (quarter / 2 * 4) & 15 | (high >> (2 * quarter) & 3) << 4;
+            *out = scale * (f32::from(code) - 32.0);
+        }
+    }
+}
+
+pub(super) fn quantize_q3_k(x: &[f32; 256], out: &mut [u8; 110]) {
+    let halves: [[Lanes; 16]; 2] = [interleave(&x[..128]), interleave(&x[128..])];
+    let fits = halves.each_ref().map(fit_q3);
+    let scales = scales_of(&fits);
+    let max = super::signed_max(&scales);
+    let (packed, d) = out[96..].split_at_mut(12);
+    packed.fill(0);
+    let mut scale_codes = [-32_i32; 16];
+    if max == 0.0 {
+        d.fill(0);
+    } else {
+        let factor = -32.0 / max;
+        d.copy_from_slice(&f16_bytes(1.0 / factor));
+        for (j, code) in scale_codes.iter_mut().enumerate() {
+            *code = nearest(factor * scales[j]).clamp(-32, 31);
+            let stored = (*code + 32) as u8;
+            packed[j % 8] |= (stored & 15) << (j / 8 * 4);
+            packed[8 + j % 4] |= stored >> 4 << (j / 4 * 2);
+        }
+    }
+    let d = read_f16([d[0], d[1]]);
+    let codes = round_again(&halves, &fits, &scale_codes.map(|s| d * s as f32), 4);
+    let (mask, low) = out[..96].split_at_mut(32);
+    for (m, byte) in mask.iter_mut().enumerate() {
+        *byte = (0..8).fold(0, |bits, k| bits | codes[32 * k + m] >> 2 << k);
+    }
+    for (half, codes) in codes.as_chunks::<128>().0.iter().enumerate() {
+        for l in 0..32 {
+            low[32 * half + l] = (0..4).fold(0, |bits, quarter| bits | (codes[32 * quarter + l] & 3) << (2 * quarter));
+        }
+    }
+}
+
+pub(super) fn dequantize_q3_k(block: &[u8; 110], out: &mut [f32; 256]) {
+    let (mask, rest) = block.split_at(32);
+    let (low, packed) = rest.split_at(64);
+    let d = read_f16([block[108], block[109]]);
+    for (j, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let stored = packed[j % 8] >> (j / 8 * 4) & 15 | (packed[8 + j % 4] >> (j / 4 * 2) & 3) << 4;
+        let scale = d * (f32::from(stored) - 32.0);
+        let (half, quarter, first) = (j / 8, j % 8 / 2, j % 2 * 16);
+        for (i, out) in out.iter_mut().enumerate() {
+            let low = low[32 * half + first + i] >> (2 * quarter) & 3;
+            let high = (mask[first + i] >> (j / 2) & 1) << 2;
+            *out = scale * (f32::from(low | high) - 4.0);
+        }
+    }
+}

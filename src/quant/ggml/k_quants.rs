@@ -77,48 +77,71 @@ fn fit_q6(x: &[Lanes; 16]) -> Fit {
 /// Codes for the largest weight at -4, then up to five passes that move single codes while that explains more.
 fn fit_q3(x: &[Lanes; 16]) -> Fit {
     const HALF: i32 = 4;
-    const PASSES: usize = 5;
     let max = signed_max(x);
     let factor = max.map(|m| -4.0 / m);
-    let (mut with_x, mut with_l) = sums(x, |lane, v| level(factor[lane] * v, -HALF, HALF - 1));
+    let (with_x, with_l) = sums(x, |lane, v| level(factor[lane] * v, -HALF, HALF - 1));
     let mut codes = *x;
     for row in &mut codes {
         for lane in 0..LANES {
             row[lane] = level(factor[lane] * row[lane], -HALF, HALF - 1);
         }
     }
-    // A lane whose pass changed nothing would change nothing in the next one either.
-    for _ in 0..PASSES {
-        let mut has_changed = false;
-        for (row, codes) in x.iter().zip(&mut codes) {
-            let mut changed = [false; LANES];
-            for lane in 0..LANES {
-                let (v, l) = (row[lane], codes[lane]);
-                let w = v * v;
-                let a = with_x[lane] - w * v * l;
-                let b = with_l[lane] - w * l * l;
-                let n = level(v * b / a, -HALF, HALF - 1);
-                let (new_a, new_b) = (a + w * v * n, b + w * n * n);
-                let is_better = (a > 0.0)
-                    & (n != l)
-                    & (new_b > 0.0)
-                    & (new_a * new_a * with_l[lane] > with_x[lane] * with_x[lane] * new_b);
-                codes[lane] = if is_better { n } else { l };
-                with_x[lane] = if is_better { new_a } else { with_x[lane] };
-                with_l[lane] = if is_better { new_b } else { with_l[lane] };
-                changed[lane] = is_better;
-            }
-            has_changed |= changed.contains(&true);
-        }
-        if !has_changed {
-            break;
-        }
-    }
     let mut scale = [0.0; LANES];
     for lane in 0..LANES {
-        scale[lane] = if with_l[lane] > 0.0 { with_x[lane] / with_l[lane] } else { 0.0 };
+        let mut lane_codes = codes.map(|row| row[lane]);
+        scale[lane] = descend_q3(&x.map(|row| row[lane]), &mut lane_codes, with_x[lane], with_l[lane]);
+        for (row, code) in codes.iter_mut().zip(lane_codes) {
+            row[lane] = code;
+        }
     }
     Fit::new(scale, codes, &max, 4.0)
+}
+
+/// One sub-block on its own: codes rarely move, so all of its weights are tried at once with the sums as they are, and again
+/// after each move. `a` and `b` are the sums of the codes; the scale is returned.
+fn descend_q3(x: &[f32; 16], codes: &mut [f32; 16], mut a: f32, mut b: f32) -> f32 {
+    const PASSES: usize = 5;
+    let w = x.map(|v| v * v);
+    let wx: [f32; 16] = std::array::from_fn(|i| w[i] * x[i]);
+    let (mut moves, mut new_codes) = try_all(x, &w, &wx, codes, a, b);
+    let (mut pass, mut start, mut has_changed) = (0, 0, false);
+    loop {
+        let ahead = moves.checked_shr(8 * start).unwrap_or(0);
+        if ahead != 0 {
+            let place = start + ahead.trailing_zeros() / 8;
+            let i = place as usize;
+            let (l, n) = (codes[i], new_codes[i]);
+            a = (a - wx[i] * l) + wx[i] * n;
+            b = (b - w[i] * l * l) + w[i] * n * n;
+            codes[i] = n;
+            (start, has_changed) = (place + 1, true);
+            (moves, new_codes) = try_all(x, &w, &wx, codes, a, b);
+        } else {
+            pass += 1;
+            if !has_changed || pass == PASSES {
+                break;
+            }
+            (start, has_changed) = (0, false);
+        }
+    }
+    if b > 0.0 { a / b } else { 0.0 }
+}
+
+/// Which codes should move, a byte each, and where to.
+#[inline]
+fn try_all(x: &[f32; 16], w: &[f32; 16], wx: &[f32; 16], codes: &[f32; 16], a: f32, b: f32) -> (u128, [f32; 16]) {
+    const HALF: i32 = 4;
+    let (mut new_codes, mut moves) = ([0.0; 16], [0_u8; 16]);
+    for i in 0..16 {
+        let l = codes[i];
+        let (a_without, b_without) = (a - wx[i] * l, b - w[i] * l * l);
+        let n = level(x[i] * b_without / a_without, -HALF, HALF - 1);
+        let (new_a, new_b) = (a_without + wx[i] * n, b_without + w[i] * n * n);
+        new_codes[i] = n;
+        moves[i] = u8::from((a_without > 0.0) & (n != l) & (new_b > 0.0) & (new_a * new_a * b > a * a * new_b));
+    }
+    // The bytes as one number: finding the first of them is one instruction.
+    (u128::from_le_bytes(moves), new_codes)
 }
 
 /// All 256 codes, rounded again with the scales as they are stored; where there is none, the searched ones stay.

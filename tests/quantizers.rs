@@ -262,7 +262,7 @@ fn blocks_and_scales_are_the_tools() {
         let parts: Vec<&str> = name.split('/').collect();
         let [name, input, what] = parts[..] else { continue };
         let (matrix, dtype) = &inputs[input];
-        let quantized = scheme(name).quantized(matrix, *dtype).unwrap().unwrap();
+        let quantized = scheme(name).quantized(matrix, *dtype, Arithmetic::Exact).unwrap().unwrap();
         let stored = view.data();
         match what {
             "blocks" => {

@@ -14,7 +14,7 @@ use super::plan::{Limits, Need, Next, Plan};
 use crate::error::{Error, Result};
 use crate::format::{Model, TensorInfo};
 use crate::progress::Cancellation;
-use crate::quant::Scheme;
+use crate::quant::{ModelTensor, Scheme};
 use crate::report::{
     ComparisonRow, Head, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,
 };
@@ -119,7 +119,7 @@ impl Analysis {
         }
         let head = head(&model, &selection, &options)?;
         let levels = options.levels()?;
-        let choices = choose(&levels, &selection.layers);
+        let choices = choose(&levels, &selection.layers, &model);
         let plan = Plan::new(&selection.layers, &choices, limits);
         let progress = Progress {
             layers_done: 0,
@@ -231,8 +231,35 @@ impl Analysis {
 }
 
 /// What each level means for each layer.
-fn choose(levels: &[Scheme], layers: &[Layer]) -> Vec<Vec<Choice>> {
-    layers.iter().map(|_| levels.iter().map(|level| Choice { level: *level, scheme: *level }).collect()).collect()
+fn choose(levels: &[Scheme], layers: &[Layer], model: &Model) -> Vec<Vec<Choice>> {
+    let tensors = model_tensors(model);
+    let mut choices = vec![Vec::with_capacity(levels.len()); layers.len()];
+    for level in levels {
+        let schemes = level.for_model(&tensors);
+        for (layer, choices) in layers.iter().zip(&mut choices) {
+            choices.push(Choice { level: *level, scheme: schemes[layer.tensor] });
+        }
+    }
+    choices
+}
+
+fn model_tensors(model: &Model) -> Vec<ModelTensor<'_>> {
+    model.tensors.iter().map(|t| ModelTensor { name: &t.info.name, shape: &t.info.shape }).collect()
+}
+
+/// Bits a weight of the whole model takes under a recipe, what it leaves alone included (norms and the like in f32).
+fn file_bits(level: Scheme, model: &Model) -> Option<f64> {
+    let schemes = level.for_model(&model_tensors(model));
+    let (mut bits, mut elements) = (0.0, 0.0);
+    for (tensor, scheme) in model.tensors.iter().zip(schemes) {
+        let count = tensor.info.elements();
+        let cols = tensor.info.shape.last().copied().unwrap_or(1).max(1);
+        let scheme = if scheme == Scheme::Stored { None } else { Some(scheme) };
+        let per_weight = scheme.and_then(|s| s.bits_per_weight(count / cols, cols)).unwrap_or(32.0);
+        bits += per_weight * count as f64;
+        elements += count as f64;
+    }
+    (elements > 0.0).then(|| bits / elements)
 }
 
 fn work(layer: &Layer, levels: usize) -> f64 {
@@ -276,12 +303,12 @@ fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head>
         levels: levels.iter().map(|scheme| LevelInfo { name: scheme.to_string(), label: label(scheme) }).collect(),
         layers: selection.layers.iter().map(|layer| layer.info.clone()).collect(),
         skipped: selection.skipped.clone(),
-        notes: notes(options, &levels),
+        notes: notes(options, &levels, model),
     })
 }
 
 /// What a reader of the numbers should know, in the order of its weight.
-fn notes(options: &Options, levels: &[Scheme]) -> Vec<String> {
+fn notes(options: &Options, levels: &[Scheme], model: &Model) -> Vec<String> {
     let mut notes = vec![
         "Relative weight error (and SQNR) ranks whole-model levels by damage almost perfectly in the one study behind this tool; the signed change of mean alpha does not. Neither replaces an evaluation of the model.".to_owned(),
         "Between layers, no number here is a general predictor of how much a layer matters.".to_owned(),
@@ -297,6 +324,11 @@ fn notes(options: &Options, levels: &[Scheme]) -> Vec<String> {
     }
     if levels.iter().any(|level| level.label() == Some("no imatrix")) {
         notes.push("GGUF levels are made without importance matrix: one changes 15 to 45 % of the bytes, so files made with one differ.".to_owned());
+    }
+    for level in levels.iter().filter(|level| level.is_recipe()) {
+        if let Some(bits) = file_bits(*level, model) {
+            notes.push(format!("A {level} file of this model takes {bits:.4} bits a weight over all tensors, embeddings and norms included; the table counts the layers that are compared."));
+        }
     }
     if levels.iter().any(|level| level.is_bound()) {
         notes.push("Levels named -rtn are GPTQ's or AWQ's grid with rounding to nearest, a pessimistic bound: the tools themselves fit to activations and do better.".to_owned());

@@ -23,6 +23,10 @@ pub(super) enum Command {
     Analyze(Analyze),
     /// List the tensors of a model from its header alone: what would be analysed, and why the rest would not.
     Describe(Describe),
+    /// List the quantization schemes, with the bits a weight takes and what they need of a shape.
+    Schemes(Schemes),
+    /// Quantize a model and write the dequantized weights as safetensors.
+    Quantize(Quantize),
 }
 
 impl Default for Command {
@@ -39,7 +43,8 @@ pub(super) struct Analyze {
     #[command(flatten)]
     pub selection: SelectionArgs,
 
-    /// Levels, comma-separated: fp16 (as stored, whatever the dtype), 2bit to 8bit, 2bit-asym to 8bit-asym.
+    /// Levels, comma-separated: fp16 (as stored, whatever the dtype), 8bit to 2bit, `q4_k_m`, nf4, mlx4-g64, fp8-e4m3-row
+    /// and many more: `heavytail schemes` lists them.
     #[arg(long, value_name = "LIST", default_value = DEFAULT_LEVELS)]
     pub quantizations: String,
 
@@ -84,6 +89,49 @@ pub(super) struct Describe {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = DescribeFormatArg::Table)]
     pub format: DescribeFormatArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schemes {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = DescribeFormatArg::Table)]
+    pub format: DescribeFormatArg,
+
+    /// Only the schemes that many people use.
+    #[arg(long)]
+    pub common: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Quantize {
+    /// A .safetensors file, a folder with one model, or a *.safetensors.index.json.
+    pub model: PathBuf,
+
+    /// The scheme; `heavytail schemes` lists them.
+    #[arg(long)]
+    pub scheme: String,
+
+    /// The file to write, in one piece whatever the model's files are.
+    #[arg(long, short, value_name = "OUT.safetensors")]
+    pub output: PathBuf,
+
+    /// Dtype of the dequantized weights: f32, or as the model has them. Other tensors keep theirs.
+    #[arg(long, value_enum, default_value_t = OutputDtypeArg::F32)]
+    pub dtype: OutputDtypeArg,
+
+    /// Write codes and scales into a second file beside the first, named `<OUT>.codes.safetensors`.
+    #[arg(long)]
+    pub codes: bool,
+
+    /// Only layers whose name matches one of these comma-separated glob patterns.
+    #[arg(long, value_name = "PATTERN", default_value = "")]
+    pub layers: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputDtypeArg {
+    F32,
+    Stored,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,10 @@
 mod analyze;
 mod arguments;
 mod describe;
+mod quantize;
+mod schemes;
 mod source;
+mod writer;
 
 use std::fmt;
 use std::path::Path;
@@ -66,6 +69,8 @@ pub fn run() -> ExitCode {
     let result = match arguments.command.unwrap_or_default() {
         Command::Analyze(arguments) => analyze::run(&arguments),
         Command::Describe(arguments) => describe::run(&arguments),
+        Command::Schemes(arguments) => schemes::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
     };
     match result {
         Ok(status) => status,

@@ -56,7 +56,8 @@ impl Integers {
         }
     }
 
-    fn is_signed(self) -> bool {
+    /// Whether codes are two's complement.
+    pub fn is_signed(self) -> bool {
         matches!(self.spread, Spread::Symmetric | Spread::SymmetricFull | Spread::AsymmetricSigned)
     }
 

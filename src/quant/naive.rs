@@ -162,9 +162,21 @@ impl NaiveGrid {
 
     fn dequantize_half(&self, weight: f32) -> f32 {
         let round = |v| Rounding::F16.apply(v);
-        let position = round(round(round(weight) / self.scale) + self.zero_point);
-        let code = position.round_ties_even().clamp(self.lowest, self.highest);
-        round(round(code - self.zero_point) * self.scale)
+        round(round(self.code(weight) - self.zero_point) * self.scale)
+    }
+
+    fn code(&self, weight: f32) -> f32 {
+        let round = Self::step_rounding(self.arithmetic);
+        let position = round.apply(round.apply(round.apply(weight) / self.scale) + self.zero_point);
+        position.round_ties_even().clamp(self.lowest, self.highest)
+    }
+
+    /// The codes of weights, two's complement where the grid is symmetric. Without a scale, zeros: such a tensor has no codes.
+    pub fn codes(&self, weights: &[f32]) -> Vec<u8> {
+        if self.scale == 0.0 {
+            return vec![0; weights.len()];
+        }
+        weights.iter().map(|w| self.code(*w) as i32 as u8).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use super::ggml::GgmlType;
 use super::hqq::Hqq;
 use super::integer::{Group, Integers, Spread};
 use super::microscaling::{Element, Microscaling, Nvfp4, ScaleRule};
+use super::recipe::FileType;
 use super::scheme::Scheme;
 
 /// A row of the table of schemes.
@@ -104,6 +105,7 @@ fn table() -> Vec<SchemeInfo> {
     table.bounds();
     table.bitsandbytes();
     table.ggml();
+    table.files();
     table.mlx();
     table.float8();
     table.microscaling();
@@ -292,6 +294,22 @@ impl Table {
         }
     }
 
+    fn files(&mut self) {
+        for file in FileType::ALL {
+            let name = file.name().to_lowercase();
+            let is_mixed = GgmlType::QUANTIZED.iter().all(|kind| kind.name() != file.name());
+            let cells = Row {
+                // Without a suffix the names are those of the block types.
+                name: if is_mixed { name } else { format!("{name}-file") },
+                bits: "by tensor".to_owned(),
+                block: "by tensor".to_owned(),
+                needs: "a transformer; falls back tensor by tensor".to_owned(),
+                description: format!("a {} file of llama-quantize: mostly {}", file.name(), file.base().name()),
+            };
+            self.add("gguf file", NO_IMATRIX, Scheme::GgufFile(file), cells);
+        }
+    }
+
     fn mlx(&mut self) {
         for bits in [8_u8, 6, 5, 4, 3, 2] {
             for group in [32_u16, 64, 128] {
@@ -304,6 +322,16 @@ impl Table {
                 };
                 self.add("mlx", None, Scheme::Mlx { bits, group }, cells);
             }
+        }
+        for (low, high) in [(2, 6), (3, 4), (3, 6), (4, 6)] {
+            let cells = Row {
+                name: format!("mlx-mixed-{low}-{high}"),
+                bits: "by tensor".to_owned(),
+                block: "64 columns".to_owned(),
+                needs: "a transformer; cols % 64 == 0".to_owned(),
+                description: format!("mlx-lm's mixed recipe: affine, {low} bits, {high} for what matters more"),
+            };
+            self.add("mlx", None, Scheme::MlxMixed { low, high }, cells);
         }
         for (name, element) in [("mlx-mxfp4", Element::E2M1), ("mlx-mxfp8", Element::E4M3)] {
             let scheme = Microscaling { element, rule: ScaleRule::Mlx };
@@ -475,7 +503,7 @@ mod tests {
             assert!(all.insert(row.scheme), "{} is another row's scheme", row.name);
             assert_eq!(row.name.parse::<Scheme>().unwrap(), row.scheme);
             assert_eq!(row.scheme.to_string(), row.name);
-            assert_eq!(row.label.is_some(), matches!(row.family, "gguf" | "gptq" | "awq"));
+            assert_eq!(row.label.is_some(), matches!(row.family, "gguf" | "gguf file" | "gptq" | "awq"));
         }
         for name in COMMON {
             assert!(find(name).is_some(), "{name} is common but has no row");

@@ -13,6 +13,7 @@ use super::microscaling::{MX_GROUP, Microscaling, NV_GROUP, Nvfp4};
 use super::mlx::MlxAffine;
 use super::naive::{Arithmetic, NaiveGrid, Range};
 use super::quantized::{Quantized, Quantizer};
+use super::recipe::{FileType, ModelTensor, takes_high_bits};
 use super::registry;
 use crate::error::{Error, Result, quoted};
 use crate::matrix::Matrix;
@@ -62,6 +63,15 @@ pub enum Scheme {
     Float8(Float8),
     /// HQQ.
     Hqq(Hqq),
+    /// A file of llama-quantize: a block type for each tensor, by its name and its place. See [`Scheme::for_model`].
+    GgufFile(FileType),
+    /// A mixed recipe of mlx-lm: affine, groups of 64, two widths. See [`Scheme::for_model`].
+    MlxMixed {
+        /// Bits of most tensors.
+        low: u8,
+        /// Bits of those that matter more.
+        high: u8,
+    },
 }
 
 /// What a scheme did with a matrix.
@@ -74,6 +84,31 @@ pub struct Applied {
 }
 
 impl Scheme {
+    /// What the scheme means for each of a model's tensors: itself, or if it is a recipe, the scheme that the recipe has for
+    /// the tensor; [`Scheme::Stored`] where a recipe leaves a tensor as it is.
+    pub fn for_model(self, tensors: &[ModelTensor]) -> Vec<Self> {
+        match self {
+            Scheme::GgufFile(file) => {
+                file.assign(tensors).into_iter().map(|kind| kind.map_or(Scheme::Stored, Scheme::Ggml)).collect()
+            }
+            Scheme::MlxMixed { low, high } => takes_high_bits(tensors)
+                .into_iter()
+                .map(|is_high| {
+                    is_high.map_or(Scheme::Stored, |is_high| Scheme::Mlx {
+                        bits: if is_high { high } else { low },
+                        group: 64,
+                    })
+                })
+                .collect(),
+            scheme => vec![scheme; tensors.len()],
+        }
+    }
+
+    /// Whether the scheme is a recipe for a whole model.
+    pub fn is_recipe(self) -> bool {
+        matches!(self, Scheme::GgufFile(_) | Scheme::MlxMixed { .. })
+    }
+
     /// The scheme to use for a matrix of `cols` columns: this one, or what its tool falls back on.
     ///
     /// # Errors
@@ -81,6 +116,9 @@ impl Scheme {
     pub fn for_shape(self, rows: usize, cols: usize) -> Result<Self> {
         if let Scheme::Ggml(kind) = self {
             return Ok(Scheme::Ggml(kind.for_row(cols as u64)));
+        }
+        if self.is_recipe() {
+            return Err(Error::Options(format!("{self} is a recipe for a whole model, not for one matrix")));
         }
         let (unit, what) = match self {
             Scheme::Integers(i) | Scheme::Gptq(i) | Scheme::Awq(i) => match i.group {
@@ -101,12 +139,12 @@ impl Scheme {
         }
     }
 
-    /// Bits that a weight of a `[rows, cols]` matrix takes, scales included; `None` for the baseline. The shape must be one
+    /// Bits that a weight of a `[rows, cols]` matrix takes, scales included; `None` for the baseline and for recipes. The shape must be one
     /// that the scheme takes.
     pub fn bits_per_weight(self, rows: u64, cols: u64) -> Option<f64> {
         let weights = rows as f64 * cols as f64;
         let bits = match self {
-            Scheme::Stored => return None,
+            Scheme::Stored | Scheme::GgufFile(_) | Scheme::MlxMixed { .. } => return None,
             Scheme::Naive { bits, symmetric } => f64::from(bits) + if symmetric { 16.0 } else { 32.0 } / weights,
             Scheme::Integers(i) | Scheme::Gptq(i) | Scheme::Awq(i) => {
                 // An f16 scale, and a zero point that takes as many bits as a code. GPTQ stores one in any case.
@@ -215,19 +253,42 @@ impl Scheme {
         Ok(Applied { scheme, bits_per_weight })
     }
 
-    /// Codes and scales of a matrix. Naive schemes and the baseline have none here.
+    /// Codes and scales of a matrix; `None` for the baseline.
     ///
     /// # Errors
     /// As [`Scheme::for_shape`].
-    pub fn quantized(self, weights: &Matrix, dtype: Dtype) -> Result<Option<Quantized>> {
+    pub fn quantized(self, weights: &Matrix, dtype: Dtype, arithmetic: Arithmetic) -> Result<Option<Quantized>> {
         let scheme = self.for_shape(weights.rows(), weights.cols())?;
+        if let Some(grid) = scheme.naive_grid(Range::of(weights.values()), arithmetic, dtype) {
+            let zeros = if scheme.has_signed_codes() { Vec::new() } else { vec![grid.zero_point()] };
+            let codes = grid.codes(weights.values());
+            return Ok(Some(Quantized { codes, scales: vec![grid.scale()], zeros, ..Quantized::default() }));
+        }
         let quantizer = scheme.quantizer(dtype, Rounding::None);
         Ok(quantizer.map(|quantizer| quantizer.quantize(weights.values(), weights.cols())))
     }
 
+    /// Whether codes are two's complement.
+    pub fn has_signed_codes(self) -> bool {
+        match self {
+            Scheme::Naive { symmetric, .. } => symmetric,
+            Scheme::Integers(i) | Scheme::Gptq(i) | Scheme::Awq(i) => i.is_signed(),
+            Scheme::LlmInt8 => true,
+            _ => false,
+        }
+    }
+
+    /// The columns of a matrix's codes, if they are its blocks' bytes row after row; `None` if there is a code a weight.
+    pub fn row_bytes(self, cols: usize) -> Option<usize> {
+        match self {
+            Scheme::Ggml(kind) => Some(cols / kind.block().0 * kind.block().1),
+            _ => None,
+        }
+    }
+
     fn quantizer(self, dtype: Dtype, arithmetic: Rounding) -> Option<Box<dyn Quantizer>> {
         Some(match self {
-            Scheme::Stored | Scheme::Naive { .. } => return None,
+            Scheme::Stored | Scheme::Naive { .. } | Scheme::GgufFile(_) | Scheme::MlxMixed { .. } => return None,
             Scheme::Integers(scheme) | Scheme::Gptq(scheme) | Scheme::Awq(scheme) => Box::new(scheme),
             Scheme::LlmInt8 => Box::new(LlmInt8),
             Scheme::Block4(scheme) => Box::new(scheme),

@@ -186,7 +186,7 @@ fn what_does_not_fit_is_said() {
     );
     let quantize = |scheme: &str, rest: &[&str]| {
         let arguments = ["quantize".as_ref(), model.as_os_str(), "--scheme".as_ref(), scheme.as_ref(), "-o".as_ref()];
-        heavytail(arguments.into_iter().chain([out.as_os_str()]).chain(rest.iter().map(|a| a.as_ref())))
+        heavytail(arguments.into_iter().chain([out.as_os_str()]).chain(rest.iter().map(AsRef::as_ref)))
     };
     let text = stdout(&quantize("mlx4-g64", &["--dtype", "stored"]));
     assert!(text.contains("1 tensors quantized") && text.contains("2 kept"), "{text}");

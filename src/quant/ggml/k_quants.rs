@@ -103,45 +103,50 @@ fn descend_q3(x: &[f32; 16], codes: &mut [f32; 16], mut a: f32, mut b: f32) -> f
     const PASSES: usize = 5;
     let w = x.map(|v| v * v);
     let wx: [f32; 16] = std::array::from_fn(|i| w[i] * x[i]);
-    let (mut moves, mut new_codes) = try_all(x, &w, &wx, codes, a, b);
-    let (mut pass, mut start, mut has_changed) = (0, 0, false);
+    let (mut pass, mut start) = (0, 0);
+    let mut new_codes = [0.0; 16];
     loop {
-        let ahead = moves.checked_shr(8 * start).unwrap_or(0);
-        if ahead != 0 {
-            let place = start + ahead.trailing_zeros() / 8;
-            let i = place as usize;
-            let (l, n) = (codes[i], new_codes[i]);
-            a = (a - wx[i] * l) + wx[i] * n;
-            b = (b - w[i] * l * l) + w[i] * n * n;
-            codes[i] = n;
-            (start, has_changed) = (place + 1, true);
-            (moves, new_codes) = try_all(x, &w, &wx, codes, a, b);
-        } else {
-            pass += 1;
-            if !has_changed || pass == PASSES {
-                break;
-            }
-            (start, has_changed) = (0, false);
+        let next = next_move((x, &w, &wx), codes, (a, b), start, &mut new_codes);
+        // The next one may be in the next pass.
+        pass += usize::from(next >= 16);
+        if next == NONE || pass == PASSES {
+            break;
         }
+        let i = next % 16;
+        let (l, n) = (codes[i], new_codes[i]);
+        a = (a - wx[i] * l) + wx[i] * n;
+        b = (b - w[i] * l * l) + w[i] * n * n;
+        codes[i] = n;
+        start = i + 1;
     }
     if b > 0.0 { a / b } else { 0.0 }
 }
 
-/// Which codes should move, a byte each, and where to.
+/// No code moves any more.
+const NONE: usize = 32;
+
+/// The first weight from `start` on whose code should move, counting on over the end; and where each would.
 #[inline]
-fn try_all(x: &[f32; 16], w: &[f32; 16], wx: &[f32; 16], codes: &[f32; 16], a: f32, b: f32) -> (u128, [f32; 16]) {
+fn next_move(
+    (x, w, wx): (&[f32; 16], &[f32; 16], &[f32; 16]),
+    codes: &[f32; 16],
+    (a, b): (f32, f32),
+    start: usize,
+    new_codes: &mut [f32; 16],
+) -> usize {
     const HALF: i32 = 4;
-    let (mut new_codes, mut moves) = ([0.0; 16], [0_u8; 16]);
+    let mut places = [NONE as i32; 16];
     for i in 0..16 {
         let l = codes[i];
         let (a_without, b_without) = (a - wx[i] * l, b - w[i] * l * l);
         let n = level(x[i] * b_without / a_without, -HALF, HALF - 1);
         let (new_a, new_b) = (a_without + wx[i] * n, b_without + w[i] * n * n);
         new_codes[i] = n;
-        moves[i] = u8::from((a_without > 0.0) & (n != l) & (new_b > 0.0) & (new_a * new_a * b > a * a * new_b));
+        let moves = (a_without > 0.0) & (n != l) & (new_b > 0.0) & (new_a * new_a * b > a * a * new_b);
+        let place = i as i32 + if (i as i32) < start as i32 { 16 } else { 0 };
+        places[i] = if moves { place } else { NONE as i32 };
     }
-    // The bytes as one number: finding the first of them is one instruction.
-    (u128::from_le_bytes(moves), new_codes)
+    places.into_iter().fold(NONE as i32, i32::min) as usize
 }
 
 /// All 256 codes, rounded again with the scales as they are stored; where there is none, the searched ones stay.

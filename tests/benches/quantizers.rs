@@ -50,7 +50,7 @@ fn spectrum(matrix: &Matrix) -> Vec<f64> {
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let chosen: Vec<Scheme> = if names.is_empty() {
-        schemes().iter().filter(|row| row.common).map(|row| row.scheme).collect()
+        schemes().iter().filter(|row| row.common && !row.scheme.is_recipe()).map(|row| row.scheme).collect()
     } else {
         names.iter().map(|name| name.parse().expect("a scheme")).collect()
     };

@@ -4,28 +4,15 @@
 
 use super::lanes::{LANES, Lanes, interleave, level, nearest, signed_max};
 use super::{f16_bytes, read_f16};
+use crate::quant::integer::to_int;
 
 /// A block of smaller weights has no scale: the tool's bound.
 const TINY: f32 = 1e-15;
 
-/// Scales and codes (from 0) of eight sub-blocks; a sub-block without a scale has codes 0.
+/// Scales and codes (from 0) of eight sub-blocks one after another; a sub-block without a scale has codes 0.
 struct Fit {
     scales: Lanes,
-    codes: [Lanes; 16],
-}
-
-impl Fit {
-    fn new(scales: Lanes, mut codes: [Lanes; 16], max: &Lanes, half: f32) -> Self {
-        let mut fit_scales = scales;
-        for lane in 0..LANES {
-            let is_tiny = max[lane].abs() < TINY;
-            fit_scales[lane] = if is_tiny { 0.0 } else { scales[lane] };
-            for row in &mut codes {
-                row[lane] = if is_tiny { 0.0 } else { row[lane] + half };
-            }
-        }
-        Self { scales: fit_scales, codes }
-    }
+    codes: [f32; 128],
 }
 
 /// `sum w x l` and `sum w l l` of codes, `w = x^2`.
@@ -43,8 +30,9 @@ fn sums(x: &[Lanes; 16], code: impl Fn(usize, f32) -> f32) -> (Lanes, Lanes) {
 }
 
 /// Nineteen scales around the one that takes the largest weight to -32; the one that explains most wins.
-fn fit_q6(x: &[Lanes; 16]) -> Fit {
+fn fit_q6(blocks: &[f32; 128]) -> Fit {
     const HALF: i32 = 32;
+    let x = &interleave(blocks);
     let max = signed_max(x);
     let mut best_factor = max.map(|m| -32.0 / m);
     let (with_x, with_l) = sums(x, |lane, v| level(best_factor[lane] * v, -HALF, HALF - 1));
@@ -65,36 +53,35 @@ fn fit_q6(x: &[Lanes; 16]) -> Fit {
             best_factor[lane] = if is_better { factor[lane] } else { best_factor[lane] };
         }
     }
-    let mut codes = *x;
-    for row in &mut codes {
-        for lane in 0..LANES {
-            row[lane] = level(best_factor[lane] * row[lane], -HALF, HALF - 1);
+    let mut fit = Fit { scales: [0.0; LANES], codes: [0.0; 128] };
+    for (lane, codes) in fit.codes.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        if max[lane].abs() >= TINY {
+            fit.scales[lane] = scale[lane];
+            for (code, v) in codes.iter_mut().zip(&blocks[16 * lane..]) {
+                *code = level(best_factor[lane] * v, -HALF, HALF - 1) + HALF as f32;
+            }
         }
     }
-    Fit::new(scale, codes, &max, 32.0)
+    fit
 }
 
 /// Codes for the largest weight at -4, then up to five passes that move single codes while that explains more.
-fn fit_q3(x: &[Lanes; 16]) -> Fit {
+fn fit_q3(blocks: &[f32; 128]) -> Fit {
     const HALF: i32 = 4;
+    let x = &interleave(blocks);
     let max = signed_max(x);
     let factor = max.map(|m| -4.0 / m);
     let (with_x, with_l) = sums(x, |lane, v| level(factor[lane] * v, -HALF, HALF - 1));
-    let mut codes = *x;
-    for row in &mut codes {
-        for lane in 0..LANES {
-            row[lane] = level(factor[lane] * row[lane], -HALF, HALF - 1);
+    let mut fit = Fit { scales: [0.0; LANES], codes: [0.0; 128] };
+    let each = blocks.as_chunks::<16>().0.iter().zip(fit.codes.as_chunks_mut::<16>().0);
+    for (lane, (x, codes)) in each.enumerate() {
+        if max[lane].abs() >= TINY {
+            let mut signed = x.map(|v| level(factor[lane] * v, -HALF, HALF - 1));
+            fit.scales[lane] = descend_q3(x, &mut signed, with_x[lane], with_l[lane]);
+            *codes = signed.map(|code| code + HALF as f32);
         }
     }
-    let mut scale = [0.0; LANES];
-    for lane in 0..LANES {
-        let mut lane_codes = codes.map(|row| row[lane]);
-        scale[lane] = descend_q3(&x.map(|row| row[lane]), &mut lane_codes, with_x[lane], with_l[lane]);
-        for (row, code) in codes.iter_mut().zip(lane_codes) {
-            row[lane] = code;
-        }
-    }
-    Fit::new(scale, codes, &max, 4.0)
+    fit
 }
 
 /// One sub-block on its own: codes rarely move, so all of its weights are tried at once with the sums as they are, and again
@@ -150,19 +137,22 @@ fn next_move(
 }
 
 /// All 256 codes, rounded again with the scales as they are stored; where there is none, the searched ones stay.
-fn round_again(x: &[[Lanes; 16]; 2], fits: &[Fit; 2], scales: &[f32; 16], half: i32) -> [u8; 256] {
+fn round_again(x: &[f32; 256], fits: &[Fit; 2], scales: &[f32; 16], half: i32) -> [u8; 256] {
     let mut codes = [0; 256];
-    for (part, (x, fit)) in x.iter().zip(fits).enumerate() {
-        let scales = &scales[8 * part..][..8];
+    for (j, (codes, x)) in codes.as_chunks_mut::<16>().0.iter_mut().zip(x.as_chunks::<16>().0).enumerate() {
+        let searched = &fits[j / 8].codes[j % 8 * 16..][..16];
         for i in 0..16 {
-            for lane in 0..LANES {
-                let l = level(x[i][lane] / scales[lane], -half, half - 1) + half as f32;
-                let code = if scales[lane] == 0.0 { fit.codes[i][lane] } else { l };
-                codes[part * 128 + lane * 16 + i] = code as u8;
-            }
+            let l = level(x[i] / scales[j], -half, half - 1) + half as f32;
+            codes[i] = to_int(if scales[j] == 0.0 { searched[i] } else { l });
         }
     }
     codes
+}
+
+/// The halves of a super-block.
+fn halves(x: &[f32; 256]) -> [&[f32; 128]; 2] {
+    let (halves, _) = x.as_chunks::<128>();
+    [&halves[0], &halves[1]]
 }
 
 fn scales_of(fits: &[Fit; 2]) -> [f32; 16] {
@@ -170,8 +160,7 @@ fn scales_of(fits: &[Fit; 2]) -> [f32; 16] {
 }
 
 pub(super) fn quantize_q6_k(x: &[f32; 256], out: &mut [u8; 210]) {
-    let halves: [[Lanes; 16]; 2] = [interleave(&x[..128]), interleave(&x[128..])];
-    let fits = halves.each_ref().map(fit_q6);
+    let fits = halves(x).map(fit_q6);
     let scales = scales_of(&fits);
     let max = super::signed_max(&scales);
     if max.abs() < TINY {
@@ -181,7 +170,7 @@ pub(super) fn quantize_q6_k(x: &[f32; 256], out: &mut [u8; 210]) {
     let factor = -128.0 / max;
     let d = f16_bytes(1.0 / factor);
     let scale_codes = scales.map(|s| nearest(factor * s).min(127) as i8);
-    let codes = round_again(&halves, &fits, &scale_codes.map(|s| read_f16(d) * f32::from(s)), 32);
+    let codes = round_again(x, &fits, &scale_codes.map(|s| read_f16(d) * f32::from(s)), 32);
     let (low, rest) = out.split_at_mut(128);
     let (high, rest) = rest.split_at_mut(64);
     for (half, codes) in codes.as_chunks::<128>().0.iter().enumerate() {
@@ -215,8 +204,7 @@ pub(super) fn dequantize_q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
 }
 
 pub(super) fn quantize_q3_k(x: &[f32; 256], out: &mut [u8; 110]) {
-    let halves: [[Lanes; 16]; 2] = [interleave(&x[..128]), interleave(&x[128..])];
-    let fits = halves.each_ref().map(fit_q3);
+    let fits = halves(x).map(fit_q3);
     let scales = scales_of(&fits);
     let max = super::signed_max(&scales);
     let (packed, d) = out[96..].split_at_mut(12);
@@ -235,7 +223,7 @@ pub(super) fn quantize_q3_k(x: &[f32; 256], out: &mut [u8; 110]) {
         }
     }
     let d = read_f16([d[0], d[1]]);
-    let codes = round_again(&halves, &fits, &scale_codes.map(|s| d * s as f32), 4);
+    let codes = round_again(x, &fits, &scale_codes.map(|s| d * s as f32), 4);
     let (mask, low) = out[..96].split_at_mut(32);
     for (m, byte) in mask.iter_mut().enumerate() {
         *byte = (0..8).fold(0, |bits, k| bits | codes[32 * k + m] >> 2 << k);

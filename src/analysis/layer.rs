@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::layers::{Layer, LayerKind};
 use super::measures::add_measures;
 use super::options::Options;
-use super::plan::{Limits, concurrent_levels};
+use super::plan::{Limits, Need, concurrent_levels};
 use super::row::{empty_row, fill};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
@@ -18,6 +18,15 @@ use crate::report::{LayerRow, Status};
 use crate::spectrum::{GramBuilder, Method, SLICE, eigen::EigenError, singular_values};
 use crate::tensor::{Dtype, decode_f32};
 
+/// A level of the run, and what it means for one layer: the same, unless the level is a whole file's recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The level.
+    pub level: Scheme,
+    /// How this layer is quantized at it.
+    pub scheme: Scheme,
+}
+
 /// What the analysis of one tensor needs beside its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerTask<'a> {
@@ -26,7 +35,7 @@ pub struct LayerTask<'a> {
     /// How it is stored.
     pub dtype: Dtype,
     /// The levels, the baseline first.
-    pub levels: &'a [Scheme],
+    pub levels: &'a [Choice],
     /// The settings.
     pub options: &'a Options,
     /// What the machine gives.
@@ -53,33 +62,40 @@ impl LayerTask<'_> {
         }
         // Embeddings stand unchanged at every level: computed once.
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
-        let elements = layer.info.shape.iter().product();
-        let at_once = concurrent_levels(layer, elements, computed.len(), self.limits);
+        let at_once = concurrent_levels(&Need::new(layer, computed), self.limits);
         let mut rows: Vec<Vec<LayerRow>> = Vec::with_capacity(levels.len());
         for group in computed.chunks(at_once) {
-            let group: Vec<_> = group.par_iter().map(|scheme| self.level(&weights, range, *scheme)).collect();
+            let group: Vec<_> = group.par_iter().map(|choice| self.level(&weights, range, *choice)).collect();
             rows.extend(group);
         }
-        for scheme in &levels[rows.len()..] {
-            let unchanged = rows[0].iter().map(|row| LayerRow { quantization: scheme.to_string(), ..row.clone() });
+        for choice in &levels[rows.len()..] {
+            let unchanged =
+                rows[0].iter().map(|row| LayerRow { quantization: choice.level.to_string(), ..row.clone() });
             rows.push(unchanged.collect());
         }
         rows.concat()
     }
 
-    fn level(&self, weights: &Matrix, range: WeightRange, scheme: Scheme) -> Vec<LayerRow> {
-        let grid = match scheme {
-            Scheme::Naive { bits, symmetric } => {
-                Some(NaiveGrid::new(range, bits, symmetric, self.options.arithmetic(), self.dtype))
+    fn level(&self, weights: &Matrix, range: WeightRange, choice: Choice) -> Vec<LayerRow> {
+        let arithmetic = self.options.arithmetic();
+        let mut whole = None;
+        if !choice.scheme.is_elementwise() {
+            // It has to see more of the tensor than a weight at a time.
+            let mut values = Vec::new();
+            let dequantized = choice.scheme.dequantized(weights, self.dtype, arithmetic, &mut values);
+            match dequantized.and_then(|_| Matrix::new(weights.rows(), weights.cols(), values)) {
+                Ok(matrix) => whole = Some(matrix),
+                Err(error) => return failed_rows(self.layer, &[choice], &error.to_string()),
             }
-            Scheme::Stored => None,
-        };
+        }
+        let grid = choice.scheme.naive_grid(range, arithmetic, self.dtype);
+        let quantized = Quantized { original: weights, whole: whole.as_ref(), grid: grid.as_ref() };
         let positions = self.layer.info.rf as usize;
         if self.options.pool {
-            return vec![self.row(weights, grid.as_ref(), scheme, 0..positions)];
+            return vec![self.row(quantized, choice, 0..positions)];
         }
         let slice = |position: usize| {
-            let mut row = self.row(weights, grid.as_ref(), scheme, position..position + 1);
+            let mut row = self.row(quantized, choice, position..position + 1);
             row.measures.insert("slice_id".to_owned(), (position as f64).into());
             row
         };
@@ -87,12 +103,13 @@ impl LayerTask<'_> {
     }
 
     /// The row of some of the layer's matrices together.
-    fn row(&self, weights: &Matrix, grid: Option<&NaiveGrid>, scheme: Scheme, slices: Range<usize>) -> LayerRow {
-        let mut row = empty_row(self.layer, scheme);
+    fn row(&self, quantized: Quantized, choice: Choice, slices: Range<usize>) -> LayerRow {
+        let mut row = empty_row(self.layer, choice);
         let mut damage = Damage::default();
-        let filled = self.spectrum(weights, grid, slices.clone(), &mut damage).and_then(|spectrum| {
+        let filled = self.damaged_spectrum(quantized, slices.clone(), &mut damage).and_then(|spectrum| {
             fill(&mut row, self.layer, &spectrum, self.options)?;
-            let matrix = |position| dequantized(&*self.slice(weights, position)?, grid);
+            let source = quantized.whole.unwrap_or(quantized.original);
+            let matrix = |position| dequantized(&*self.slice(source, position)?, quantized.grid);
             add_measures(self, &mut row, &spectrum.eigenvalues, slices, matrix)
         });
         if let Err(error) = filled {
@@ -100,14 +117,24 @@ impl LayerTask<'_> {
             row.reason = Some(error.to_string());
         }
         row.nonzero_fraction = damage.nonzero_fraction().into();
-        if grid.is_some() {
+        if choice.scheme == Scheme::Stored {
+            row.relative_error = damage.relative_error().map(|_| 0.0).into();
+        } else {
             row.quantized = true;
             row.relative_error = damage.relative_error().into();
             row.sqnr_db = damage.sqnr_db().into();
-        } else {
-            row.relative_error = damage.relative_error().map(|_| 0.0).into();
         }
         row
+    }
+
+    fn damaged_spectrum(&self, quantized: Quantized, slices: Range<usize>, damage: &mut Damage) -> Result<Spectrum> {
+        let Some(whole) = quantized.whole else {
+            return self.spectrum(quantized.original, quantized.grid, slices, damage);
+        };
+        for position in slices.clone() {
+            damage.add(self.slice(quantized.original, position)?.values(), self.slice(whole, position)?.values());
+        }
+        self.spectrum(whole, None, slices, &mut Damage::default())
     }
 
     /// One of the layer's matrices, `[rows, cols]`: the weights themselves, or a convolution's at one kernel position.
@@ -234,16 +261,23 @@ fn spectrum_error(error: EigenError) -> Error {
     }
 }
 
+/// A tensor at one level: its weights, and how they become the dequantized ones.
+#[derive(Clone, Copy)]
+struct Quantized<'a> {
+    original: &'a Matrix,
+    /// All dequantized weights, where the scheme makes them at once.
+    whole: Option<&'a Matrix>,
+    /// The grid, where it makes them one at a time.
+    grid: Option<&'a NaiveGrid>,
+}
+
 /// The rows of a layer of which there is nothing but a reason.
-pub(super) fn failed_rows(layer: &Layer, levels: &[Scheme], reason: &str) -> Vec<LayerRow> {
-    levels.iter().map(|scheme| LayerRow { reason: Some(reason.to_owned()), ..empty_row(layer, *scheme) }).collect()
+pub(super) fn failed_rows(layer: &Layer, levels: &[Choice], reason: &str) -> Vec<LayerRow> {
+    levels.iter().map(|choice| LayerRow { reason: Some(reason.to_owned()), ..empty_row(layer, *choice) }).collect()
 }
 
 fn decode(layer: &Layer, dtype: Dtype, bytes: Vec<u8>) -> Result<Matrix> {
-    let (rows, cols) = match layer.kind {
-        LayerKind::Dense { rows, cols } => (rows, cols),
-        LayerKind::Conv2d { out, input, positions } => (out, input * positions),
-    };
+    let (rows, cols) = layer.matrix_shape();
     let mut values = vec![0.0; rows * cols];
     decode_f32(dtype, &bytes, &mut values)?;
     drop(bytes);

@@ -41,6 +41,14 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Rows and columns of the tensor as quantizers see it: `[out, in]`, of a convolution `[out, in * positions]`.
+    pub fn matrix_shape(&self) -> (usize, usize) {
+        match self.kind {
+            LayerKind::Dense { rows, cols } => (rows, cols),
+            LayerKind::Conv2d { out, input, positions } => (out, input * positions),
+        }
+    }
+
     /// Length of the side of the Gram matrix and of the side that is summed over.
     pub fn gram_shape(&self) -> (usize, usize) {
         let (rows, cols) = match self.kind {

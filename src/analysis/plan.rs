@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::layer::Choice;
 use super::layers::Layer;
 
 /// What the machine gives.
@@ -40,13 +41,15 @@ pub(super) struct Plan {
 
 impl Plan {
     /// A plan that takes the layers with the most work first: the small ones then fill the gaps at the end.
-    pub(super) fn new(layers: &[Layer], elements: impl Fn(&Layer) -> u64, levels: usize, limits: Limits) -> Self {
+    pub(super) fn new(layers: &[Layer], choices: &[Vec<Choice>], limits: Limits) -> Self {
         let mut waiting: Vec<usize> = (0..layers.len()).collect();
         waiting.sort_by(|a, b| layers[*b].work().total_cmp(&layers[*a].work()).then(a.cmp(b)));
         let needs = layers
             .iter()
-            .map(|layer| {
-                bytes_needed(layer, elements(layer), concurrent_levels(layer, elements(layer), levels, &limits))
+            .zip(choices)
+            .map(|(layer, choices)| {
+                let need = Need::new(layer, choices);
+                need.bytes(concurrent_levels(&need, &limits))
             })
             .collect();
         Self { waiting: waiting.into(), needs, in_flight: Vec::new(), in_flight_bytes: 0, limits }
@@ -76,29 +79,46 @@ impl Plan {
             self.in_flight_bytes -= self.needs[layer];
         }
     }
-
-    /// Bytes that a layer takes at least: with one level at a time.
-    pub(super) fn smallest_need(layer: &Layer, elements: u64) -> u64 {
-        bytes_needed(layer, elements, 1)
-    }
 }
 
 /// How many levels of a layer to compute at once: as many as there are threads, while they fit into memory.
-pub(super) fn concurrent_levels(layer: &Layer, elements: u64, levels: usize, limits: &Limits) -> usize {
-    let mut count = levels.min(limits.threads).max(1);
-    while count > 1 && bytes_needed(layer, elements, count) > limits.memory {
+pub(super) fn concurrent_levels(need: &Need, limits: &Limits) -> usize {
+    let mut count = need.levels.min(limits.threads).max(1);
+    while count > 1 && need.bytes(count) > limits.memory {
         count -= 1;
     }
     count
 }
 
-/// The weights in f32 (with the file's bytes beside them while they are decoded, of which they are at most twice and at
-/// least half), and for each level at once a Gram matrix and a few panels.
-fn bytes_needed(layer: &Layer, elements: u64, levels: usize) -> u64 {
-    let (n, _) = layer.gram_shape();
-    let n = n as u64;
-    let gram = n.saturating_mul(n).saturating_mul(8);
-    let panels = n.saturating_mul(256 * 16);
-    let weights = elements.saturating_mul(4);
-    weights.saturating_add((levels as u64).saturating_mul(gram.saturating_add(panels))).max(weights.saturating_mul(2))
+/// What memory a layer takes.
+pub(super) struct Need {
+    levels: usize,
+    weights: u64,
+    per_level: u64,
+}
+
+impl Need {
+    /// The weights in f32 (with the file's bytes beside them while they are decoded, of which they are at most twice and at
+    /// least half), and for each level at once a Gram matrix and a few panels; where a level is not elementwise, also the
+    /// dequantized weights and, at worst, a byte and a part of a scale for each of them.
+    pub fn new(layer: &Layer, choices: &[Choice]) -> Self {
+        let (n, _) = layer.gram_shape();
+        let (rows, cols) = layer.matrix_shape();
+        let (n, elements) = (n as u64, (rows as u64).saturating_mul(cols as u64));
+        let gram = n.saturating_mul(n).saturating_mul(8);
+        let panels = n.saturating_mul(256 * 16);
+        let is_whole = layer.info.counted && choices.iter().any(|choice| !choice.scheme.is_elementwise());
+        let whole = if is_whole { elements.saturating_mul(6) } else { 0 };
+        Self {
+            levels: choices.len(),
+            weights: elements.saturating_mul(4),
+            per_level: gram.saturating_add(panels).saturating_add(whole),
+        }
+    }
+
+    /// Bytes with that many levels at once.
+    pub fn bytes(&self, levels: usize) -> u64 {
+        let at_once = (levels as u64).saturating_mul(self.per_level);
+        self.weights.saturating_add(at_once).max(self.weights.saturating_mul(2))
+    }
 }

@@ -1,6 +1,6 @@
 //! A layer's row: what is known of it from its eigenvalues.
 
-use super::layer::Spectrum;
+use super::layer::{Choice, Spectrum};
 use super::layers::Layer;
 use super::options::Options;
 use crate::error::Result;
@@ -10,11 +10,13 @@ use crate::report::{LayerRow, Measures, Number, Status};
 use crate::spectrum::{Metrics, alpha_norm_log10};
 
 /// A row of which nothing is known but the layer.
-pub(super) fn empty_row(layer: &Layer, scheme: Scheme) -> LayerRow {
+pub(super) fn empty_row(layer: &Layer, choice: Choice) -> LayerRow {
     let info = &layer.info;
-    let elements = info.shape.iter().product();
+    let (rows, cols) = layer.matrix_shape();
+    // Embeddings stand unchanged; what is not applicable is not used.
+    let used = if info.counted { choice.scheme.for_shape(rows, cols).ok() } else { None };
     LayerRow {
-        quantization: scheme.to_string(),
+        quantization: choice.level.to_string(),
         layer_id: info.layer_id,
         name: info.name.clone(),
         ks_distance: Number::NONE,
@@ -52,10 +54,11 @@ pub(super) fn empty_row(layer: &Layer, scheme: Scheme) -> LayerRow {
         quantized: false,
         dtype: info.dtype.clone(),
         shape: info.shape.clone(),
-        bits_per_weight: if info.counted { scheme.bits_per_weight(elements) } else { None }.into(),
+        bits_per_weight: used.and_then(|scheme| scheme.bits_per_weight(rows as u64, cols as u64)).into(),
         nonzero_fraction: Number::NONE,
         relative_error: Number::NONE,
         sqnr_db: Number::NONE,
+        scheme_used: used.filter(|scheme| *scheme != Scheme::Stored).map(|scheme| scheme.to_string()),
         measures: Measures::new(),
     }
 }

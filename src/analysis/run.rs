@@ -7,14 +7,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::compare::compare;
-use super::layer::{LayerTask, failed_rows};
+use super::layer::{Choice, LayerTask, failed_rows};
 use super::layers::{Layer, Selection, select};
 use super::options::{Compat, Options};
-use super::plan::{Limits, Next, Plan};
+use super::plan::{Limits, Need, Next, Plan};
 use crate::error::{Error, Result};
 use crate::format::{Model, TensorInfo};
 use crate::progress::Cancellation;
-use crate::quant::Scheme;
+use crate::quant::{ModelTensor, Scheme};
 use crate::report::{
     ComparisonRow, Head, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,
 };
@@ -60,7 +60,8 @@ pub struct Analysis {
 #[derive(Debug)]
 struct Shared {
     layers: Vec<Layer>,
-    levels: Vec<Scheme>,
+    /// The levels, for each layer.
+    choices: Vec<Vec<Choice>>,
     options: Options,
     limits: Limits,
     cancellation: Cancellation,
@@ -121,8 +122,8 @@ impl Analysis {
         }
         let head = head(&model, &selection, &options)?;
         let levels = options.levels()?;
-        let plan =
-            Plan::new(&selection.layers, |layer| model.tensors[layer.tensor].info.elements(), levels.len(), limits);
+        let choices = choose(&levels, &selection.layers, &model);
+        let plan = Plan::new(&selection.layers, &choices, limits);
         let progress = Progress {
             layers_done: 0,
             layers_total: selection.layers.len() as u64,
@@ -130,7 +131,7 @@ impl Analysis {
             work_total: selection.layers.iter().map(|layer| work(layer, levels.len())).sum(),
         };
         let (report_done, done) = channel();
-        let shared = Arc::new(Shared { layers: selection.layers, levels, options, limits, cancellation });
+        let shared = Arc::new(Shared { layers: selection.layers, choices, options, limits, cancellation });
         Ok(Self { shared, model, head, plan, done, report_done, rows: Vec::new(), progress })
     }
 
@@ -154,8 +155,7 @@ impl Analysis {
     }
 
     fn too_large(&self, layer: usize) -> Option<String> {
-        let layer = &self.shared.layers[layer];
-        let need = Plan::smallest_need(layer, self.model.tensors[layer.tensor].info.elements());
+        let need = Need::new(&self.shared.layers[layer], &self.shared.choices[layer]).bytes(1);
         let limit = self.shared.limits.hard_limit;
         (need > limit).then(|| {
             format!("needs {} MB of memory, more than the {} MB there are", need.div_ceil(1_000_000), limit / 1_000_000)
@@ -180,7 +180,8 @@ impl Analysis {
         let dtype = self.source(layer).0.dtype;
         let report_done = self.report_done.clone();
         move || {
-            let Shared { layers, levels, options, limits, cancellation } = &*shared;
+            let Shared { layers, choices, options, limits, cancellation } = &*shared;
+            let levels = &choices[layer];
             if cancellation.is_cancelled() {
                 return;
             }
@@ -199,7 +200,7 @@ impl Analysis {
 
     /// Gives a layer up whose bytes could not be read.
     pub fn fail(&mut self, layer: usize, reason: &str) {
-        let rows = failed_rows(&self.shared.layers[layer], &self.shared.levels, reason);
+        let rows = failed_rows(&self.shared.layers[layer], &self.shared.choices[layer], reason);
         let _ = self.report_done.send((layer, rows));
     }
 
@@ -214,7 +215,7 @@ impl Analysis {
         for (layer, finished) in first.into_iter().chain(std::iter::from_fn(|| self.done.try_recv().ok())) {
             self.plan.finished(layer);
             self.progress.layers_done += 1;
-            self.progress.work_done += work(&self.shared.layers[layer], self.shared.levels.len());
+            self.progress.work_done += work(&self.shared.layers[layer], self.shared.choices[layer].len());
             rows.extend(finished);
         }
         self.rows.extend_from_slice(&rows);
@@ -230,6 +231,38 @@ impl Analysis {
     pub fn report(&self, status: RunStatus) -> ModelReport {
         report(&self.head, &self.rows, status)
     }
+}
+
+/// What each level means for each layer.
+fn choose(levels: &[Scheme], layers: &[Layer], model: &Model) -> Vec<Vec<Choice>> {
+    let tensors = model_tensors(model);
+    let mut choices = vec![Vec::with_capacity(levels.len()); layers.len()];
+    for level in levels {
+        let schemes = level.for_model(&tensors);
+        for (layer, choices) in layers.iter().zip(&mut choices) {
+            choices.push(Choice { level: *level, scheme: schemes[layer.tensor] });
+        }
+    }
+    choices
+}
+
+fn model_tensors(model: &Model) -> Vec<ModelTensor<'_>> {
+    model.tensors.iter().map(|t| ModelTensor { name: &t.info.name, shape: &t.info.shape }).collect()
+}
+
+/// Bits a weight of the whole model takes under a recipe, what it leaves alone included (norms and the like in f32).
+fn file_bits(level: Scheme, model: &Model) -> Option<f64> {
+    let schemes = level.for_model(&model_tensors(model));
+    let (mut bits, mut elements) = (0.0, 0.0);
+    for (tensor, scheme) in model.tensors.iter().zip(schemes) {
+        let count = tensor.info.elements();
+        let cols = tensor.info.shape.last().copied().unwrap_or(1).max(1);
+        let scheme = if scheme == Scheme::Stored { None } else { Some(scheme) };
+        let per_weight = scheme.and_then(|s| s.bits_per_weight(count / cols, cols)).unwrap_or(32.0);
+        bits += per_weight * count as f64;
+        elements += count as f64;
+    }
+    (elements > 0.0).then(|| bits / elements)
 }
 
 fn work(layer: &Layer, levels: usize) -> f64 {
@@ -259,7 +292,7 @@ fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head>
     let label = |scheme: &Scheme| match scheme {
         Scheme::Stored if dtypes.is_empty() => "as stored".to_owned(),
         Scheme::Stored => format!("as stored ({dtypes})"),
-        Scheme::Naive { .. } => scheme.to_string(),
+        _ => scheme.label().map_or_else(|| scheme.to_string(), |label| format!("{scheme} ({label})")),
     };
     Ok(Head {
         model: ModelInfo {
@@ -273,12 +306,12 @@ fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head>
         levels: levels.iter().map(|scheme| LevelInfo { name: scheme.to_string(), label: label(scheme) }).collect(),
         layers: selection.layers.iter().map(|layer| layer.info.clone()).collect(),
         skipped: selection.skipped.clone(),
-        notes: notes(options),
+        notes: notes(options, &levels, model),
     })
 }
 
 /// What a reader of the numbers should know, in the order of its weight.
-fn notes(options: &Options) -> Vec<String> {
+fn notes(options: &Options, levels: &[Scheme], model: &Model) -> Vec<String> {
     let mut notes = vec![
         "Relative weight error (and SQNR) ranks whole-model levels by damage almost perfectly in the one study behind this tool; the signed change of mean alpha does not. Neither replaces an evaluation of the model.".to_owned(),
         "Between layers, no number here is a general predictor of how much a layer matters.".to_owned(),
@@ -291,6 +324,17 @@ fn notes(options: &Options) -> Vec<String> {
     });
     if options.method() == Method::Gram {
         notes.push("matrix_rank, rank_loss, entropy and sv_min come from the Gram matrix, which can't see singular values below about 3e-7 of the largest; --svd computes true singular values.".to_owned());
+    }
+    if levels.iter().any(|level| level.label() == Some("no imatrix")) {
+        notes.push("GGUF levels are made without importance matrix: one changes 15 to 45 % of the bytes, so files made with one differ.".to_owned());
+    }
+    for level in levels.iter().filter(|level| level.is_recipe()) {
+        if let Some(bits) = file_bits(*level, model) {
+            notes.push(format!("A {level} file of this model takes {bits:.4} bits a weight over all tensors, embeddings and norms included; the table counts the layers that are compared."));
+        }
+    }
+    if levels.iter().any(|level| level.is_bound()) {
+        notes.push("Levels named -rtn are GPTQ's or AWQ's grid with rounding to nearest, a pessimistic bound: the tools themselves fit to activations and do better.".to_owned());
     }
     notes.push("Embeddings are analysed but neither quantized nor counted in the comparison.".to_owned());
     notes

@@ -28,6 +28,10 @@ pub(super) enum Command {
     Selftest,
     /// Measure how fast this machine multiplies matrices on one thread, and how much of that each stage reaches.
     Bench(Bench),
+    /// List the quantization schemes, with the bits a weight takes and what they need of a shape.
+    Schemes(Schemes),
+    /// Quantize a model and write the dequantized weights as safetensors.
+    Quantize(Quantize),
 }
 
 impl Default for Command {
@@ -44,7 +48,8 @@ pub(super) struct Analyze {
     #[command(flatten)]
     pub selection: SelectionArgs,
 
-    /// Levels, comma-separated: fp16 (as stored, whatever the dtype), 2bit to 8bit, 2bit-asym to 8bit-asym.
+    /// Levels, comma-separated: fp16 (as stored, whatever the dtype), 8bit to 2bit, `q4_k_m`, nf4, mlx4-g64, fp8-e4m3-row
+    /// and many more: `heavytail schemes` lists them.
     #[arg(long, value_name = "LIST", default_value = DEFAULT_LEVELS)]
     pub quantizations: String,
 
@@ -100,6 +105,49 @@ pub(super) struct Bench {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "192,896,2048",
         value_parser = clap::value_parser!(u32).range(1..=16384))]
     pub sizes: Vec<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schemes {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = DescribeFormatArg::Table)]
+    pub format: DescribeFormatArg,
+
+    /// Only the schemes that many people use.
+    #[arg(long)]
+    pub common: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Quantize {
+    /// A .safetensors file, a folder with one model, or a *.safetensors.index.json.
+    pub model: PathBuf,
+
+    /// The scheme; `heavytail schemes` lists them.
+    #[arg(long)]
+    pub scheme: String,
+
+    /// The file to write, in one piece whatever the model's files are.
+    #[arg(long, short, value_name = "OUT.safetensors")]
+    pub output: PathBuf,
+
+    /// Dtype of the dequantized weights: f32, or as the model has them. Other tensors keep theirs.
+    #[arg(long, value_enum, default_value_t = OutputDtypeArg::F32)]
+    pub dtype: OutputDtypeArg,
+
+    /// Write codes and scales into a second file beside the first, named `<OUT>.codes.safetensors`.
+    #[arg(long)]
+    pub codes: bool,
+
+    /// Only layers whose name matches one of these comma-separated glob patterns.
+    #[arg(long, value_name = "PATTERN", default_value = "")]
+    pub layers: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputDtypeArg {
+    F32,
+    Stored,
 }
 
 #[derive(Debug, Args)]

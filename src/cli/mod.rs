@@ -5,9 +5,12 @@ mod arguments;
 mod bench;
 mod describe;
 mod measures;
+mod quantize;
+mod schemes;
 mod selftest;
 mod source;
 pub mod speed;
+mod writer;
 
 use std::fmt;
 use std::path::Path;
@@ -82,6 +85,8 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Analyze(arguments) => analyze::run(&arguments),
         Command::Describe(arguments) => describe::run(&arguments),
+        Command::Schemes(arguments) => schemes::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Selftest => selftest::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     }

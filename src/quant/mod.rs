@@ -1,9 +1,30 @@
 //! Quantization schemes: weights to codes and scales, and back.
 
+mod codebook;
 mod damage;
+mod float8;
+mod ggml;
+mod hqq;
 mod integer;
+mod microscaling;
+mod mlx;
+mod naive;
+mod quantized;
+mod recipe;
+mod registry;
+mod rounding;
 mod scheme;
+mod torch_sum;
 
+pub use codebook::{Block4, Dynamic8, DynamicSearch, Map4};
 pub use damage::Damage;
-pub use integer::{Arithmetic, NaiveGrid, Range};
-pub use scheme::{DEFAULT_LEVELS, Scheme, parse_levels};
+pub use float8::{Extent, Float8};
+pub use ggml::GgmlType;
+pub use hqq::Hqq;
+pub use integer::{Group, Integers, Spread};
+pub use microscaling::{Element, Microscaling, Nvfp4, ScaleRule};
+pub use naive::{Arithmetic, NaiveGrid, Range};
+pub use quantized::Quantized;
+pub use recipe::{FileType, ModelTensor};
+pub use registry::{SchemeInfo, schemes};
+pub use scheme::{Applied, DEFAULT_LEVELS, Scheme, parse_levels};

@@ -246,6 +246,9 @@ pub struct LayerRow {
     pub relative_error: Number,
     /// Signal-to-quantization-noise ratio in decibels; infinite without any error.
     pub sqnr_db: Number,
+    /// The scheme really used: another than the level where the shape does not allow it, or where the level is a file's
+    /// recipe. None where nothing is quantized.
+    pub scheme_used: Option<String>,
     /// Columns that were asked for, under `WeightWatcher`'s names where it has them.
     #[serde(default, skip_serializing_if = "Measures::is_empty")]
     pub measures: Measures,

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-DTYPE_NAMES = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64"}
+DTYPE_NAMES = {
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "int8": "I8",
+    "int32": "I32",
+    "int64": "I64",
+    "uint8": "U8",
+    "uint32": "U32",
+}
 
 
 def read(path: Path, wanted: Container[str] | None = None) -> dict[str, np.ndarray]:

@@ -31,6 +31,9 @@ VARIANTS = (
 )
 # Made with powerlaw 1.5: with 2.0.0 every layer fails.
 POWERLAW_VARIANTS = ("xmin_peak_powerlaw", "TPL_powerlaw_layers", "E_TPL_powerlaw_layers")
+# The other schemes see these besides, and gauss_64x512 rounded to f16 and bf16.
+QUANT_INPUTS = ("gauss_200x300", "minilm_ffn_256x384", "minilm_ffnout_64x1536")
+QUANT_FAMILIES = ("bitsandbytes", "bitsandbytes_torch_backend", "fp8", "gguf", "hqq", "int", "mlx", "mx_ct")
 
 
 def copy_weightwatcher(reference: Path, data: Path) -> None:
@@ -124,6 +127,52 @@ def copy_seed_quantization(reference: Path, data: Path) -> None:
     write_json(data / "numbers.json", numbers)
 
 
+def copy_quant(reference: Path, data: Path) -> None:
+    inputs = checkpoint.read(reference / "inputs" / "inputs.safetensors", QUANT_INPUTS)
+    checkpoint.write(data / "inputs.safetensors", inputs, {"format": "np"})
+    codes, rows, numbers = {}, {}, {}
+    for family in QUANT_FAMILIES:
+        meta = json.loads((reference / "meta" / f"{family}.json").read_text())
+        numbers[family] = {"tool": meta["tool"], "schemes": {}}
+        for scheme, cases in meta["schemes"].items():
+            numbers[family]["schemes"][scheme] = {name: quant_case(name, case) for name, case in cases["inputs"].items()}
+        with np.load(reference / "deq" / f"{family}.npz") as archive:
+            # One row shows what is wrong; the hashes say that something is.
+            rows |= {name: archive[name][:1] for name in archive.files if name.endswith("/gauss_64x512")}
+        if (reference / "codes" / f"{family}.npz").exists():
+            with np.load(reference / "codes" / f"{family}.npz") as archive:
+                codes |= {name: archive[name] for name in archive.files if is_wanted_code(name)}
+    checkpoint.write(data / "first_rows.safetensors", rows, {"format": "np"})
+    checkpoint.write(data / "codes.safetensors", codes, {"format": "np"})
+    write_lines(data / "numbers.json", numbers)
+    shutil.copyfile(reference / "recipes" / "recipes.json", data / "recipes.json")
+
+
+def is_wanted_code(name: str) -> bool:
+    scheme, _, rest = name.partition("/")
+    wanted = ("gauss_64x512", "edge_28x512") if scheme.startswith("gguf") else ("gauss_64x512",)
+    return not rest or rest.split("/")[0] in wanted
+
+
+def quant_case(name: str, case: dict) -> dict:
+    """Hashes of single rows where one row may be excused, else of the whole matrix only."""
+    wanted = ["bpw", "rel_fro", "sqnr_db", "nonzero", "sha256"] + ["crc32_rows"] * (name == "edge_28x512")
+    return {key: case[key] for key in wanted if key in case}
+
+
+def write_lines(path: Path, numbers: dict) -> None:
+    """JSON with a line per case."""
+    families = []
+    for family, value in numbers.items():
+        schemes = []
+        for scheme, cases in value["schemes"].items():
+            lines = [f"   {json.dumps(name)}: {json.dumps(strict(case))}" for name, case in cases.items()]
+            schemes.append(f"  {json.dumps(scheme)}: {{\n" + ",\n".join(lines) + "\n  }")
+        tool = json.dumps(value["tool"])
+        families.append(f" {json.dumps(family)}: {{\n  \"tool\": {tool},\n  \"schemes\": {{\n" + ",\n".join(schemes) + "\n }}")
+    path.write_text("{\n" + ",\n".join(families) + "\n}\n")
+
+
 def copy_arrays(source: Path, target: Path, wanted: tuple[str, ...] = ()) -> None:
     """From npz to safetensors, of the arrays about the inputs `wanted` only (all when empty)."""
     arrays = {}
@@ -152,11 +201,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("reference", type=Path)
     reference = parser.parse_args().reference
-    for folder in ("weightwatcher/synthetic", "weightwatcher/eigenvalues", "seed_quantization"):
+    for folder in ("weightwatcher/synthetic", "weightwatcher/eigenvalues", "seed_quantization", "quant"):
         (DATA / folder).mkdir(parents=True, exist_ok=True)
     copy_weightwatcher(reference / "weightwatcher", DATA / "weightwatcher")
     copy_synthetic(reference / "weightwatcher" / "synthetic", DATA / "weightwatcher" / "synthetic")
     copy_seed_quantization(reference / "quant", DATA / "seed_quantization")
+    copy_quant(reference / "quant", DATA / "quant")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,274 @@
+//! The study's naive quantization: one scale for the whole tensor.
+
+use safetensors::Dtype;
+
+use crate::tensor::Rounding;
+
+/// In which arithmetic a naive level is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arithmetic {
+    /// f32 throughout; the result stays f32.
+    #[default]
+    Exact,
+    /// f32 throughout; the result is rounded to the dtype the tensor is stored in.
+    Stored,
+    /// Every single operation on half-precision numbers, as the study's script does on an fp16 model.
+    Seed,
+}
+
+/// The extremes of a tensor: all that a naive grid needs to know of it. Computed once for all levels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// Smallest weight.
+    pub min: f32,
+    /// Largest weight.
+    pub max: f32,
+    /// Whether every weight is a number. If not, `min` and `max` mean nothing.
+    pub is_finite: bool,
+}
+
+impl Range {
+    /// The range of `values`; an empty slice has the range of a zero.
+    pub fn of(values: &[f32]) -> Self {
+        // Lanes, so that the compiler can keep them in one vector register.
+        const LANES: usize = 8;
+        let (mut min, mut max, mut finite) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [true; LANES]);
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        for chunk in chunks {
+            for lane in 0..LANES {
+                let v = chunk[lane];
+                min[lane] = if v < min[lane] { v } else { min[lane] };
+                max[lane] = if v > max[lane] { v } else { max[lane] };
+                finite[lane] &= v.is_finite();
+            }
+        }
+        let extremes = |a: f32, b: f32| (a.min(b), a.max(b));
+        let mut range = Range {
+            min: min.into_iter().chain(rest.iter().copied()).fold(f32::INFINITY, |a, b| extremes(a, b).0),
+            max: max.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, |a, b| extremes(a, b).1),
+            is_finite: finite.into_iter().all(|f| f) && rest.iter().all(|v| v.is_finite()),
+        };
+        if values.is_empty() {
+            (range.min, range.max) = (0.0, 0.0);
+        }
+        range
+    }
+
+    /// Largest magnitude.
+    pub fn abs_max(self) -> f32 {
+        self.max.abs().max(self.min.abs())
+    }
+}
+
+/// A tensor's grid of representable values, with one scale (and zero point) for all of it.
+///
+/// Symmetric, `b` bits: `hi = 2^(b-1) - 1`, `scale = max|w| / hi`, `q = clamp(round(w / scale), -2^(b-1), hi)`,
+/// `w' = q * scale`. The lowest code is never reached, so there are `2^b - 1` levels and 2 bits are ternary.
+///
+/// Asymmetric: `hi = 2^b - 1`, `scale = (max - min) / hi`, `zero_point = 0 - min / scale` (not rounded),
+/// `q = clamp(round(w / scale + zero_point), 0, hi)`, `w' = (q - zero_point) * scale`.
+///
+/// Rounding is half to even. A scale of zero leaves the tensor as it is.
+///
+/// # Source
+/// The study's script; quantized values pinned bit for bit against its outputs (`tests/data/quant`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NaiveGrid {
+    scale: f32,
+    zero_point: f32,
+    lowest: f32,
+    highest: f32,
+    symmetric: bool,
+    arithmetic: Arithmetic,
+    storage: Rounding,
+}
+
+impl NaiveGrid {
+    /// The grid of a tensor with this range, stored as `dtype`.
+    pub fn new(range: Range, bits: u8, symmetric: bool, arithmetic: Arithmetic, dtype: Dtype) -> Self {
+        // One rounding after each operation: that is what half-precision arithmetic is on a processor.
+        let round = Self::step_rounding(arithmetic);
+        let (min, max) = (round.apply(range.min), round.apply(range.max));
+        let (lowest, highest, scale, zero_point);
+        if symmetric {
+            highest = f32::from((1_u16 << (bits - 1)) - 1);
+            lowest = -highest - 1.0;
+            scale = round.apply(min.abs().max(max.abs()) / highest);
+            zero_point = 0.0;
+        } else {
+            highest = f32::from((1_u16 << bits) - 1);
+            lowest = 0.0;
+            scale = round.apply(round.apply(max - min) / highest);
+            zero_point = round.apply(0.0 - round.apply(min / scale));
+        }
+        let storage = match arithmetic {
+            Arithmetic::Stored => Rounding::of(dtype),
+            Arithmetic::Exact | Arithmetic::Seed => Rounding::None,
+        };
+        Self { scale, zero_point, lowest, highest, symmetric, arithmetic, storage }
+    }
+
+    fn step_rounding(arithmetic: Arithmetic) -> Rounding {
+        if arithmetic == Arithmetic::Seed { Rounding::F16 } else { Rounding::None }
+    }
+
+    /// Step between two neighbouring levels.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// The code of zero, for the asymmetric grid generally not a whole number.
+    pub fn zero_point(&self) -> f32 {
+        self.zero_point
+    }
+
+    /// Replaces each weight by the nearest level.
+    ///
+    /// # Cost
+    /// One division and one multiplication a weight; half-precision arithmetic is emulated and about 20 times slower.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    pub fn dequantize(&self, weights: &[f32], out: &mut [f32]) {
+        assert_eq!(weights.len(), out.len(), "as many results as weights");
+        if self.scale == 0.0 {
+            // The study's script returns such a tensor as it got it: in half precision.
+            let round = Self::step_rounding(self.arithmetic);
+            for (out, w) in out.iter_mut().zip(weights) {
+                *out = self.storage.apply(round.apply(*w));
+            }
+        } else if self.arithmetic == Arithmetic::Seed {
+            for (out, w) in out.iter_mut().zip(weights) {
+                *out = self.dequantize_half(*w);
+            }
+        } else if self.symmetric {
+            for (out, w) in out.iter_mut().zip(weights) {
+                let code = round_small(w / self.scale).clamp(self.lowest, self.highest);
+                *out = code * self.scale;
+            }
+        } else {
+            for (out, w) in out.iter_mut().zip(weights) {
+                let code = (w / self.scale + self.zero_point).round_ties_even().clamp(self.lowest, self.highest);
+                *out = (code - self.zero_point) * self.scale;
+            }
+        }
+        if self.storage != Rounding::None && self.scale != 0.0 {
+            for out in out {
+                *out = self.storage.apply(*out);
+            }
+        }
+    }
+
+    fn dequantize_half(&self, weight: f32) -> f32 {
+        let round = |v| Rounding::F16.apply(v);
+        round(round(self.code(weight) - self.zero_point) * self.scale)
+    }
+
+    fn code(&self, weight: f32) -> f32 {
+        let round = Self::step_rounding(self.arithmetic);
+        let position = round.apply(round.apply(round.apply(weight) / self.scale) + self.zero_point);
+        position.round_ties_even().clamp(self.lowest, self.highest)
+    }
+
+    /// The codes of weights, two's complement where the grid is symmetric. Without a scale, zeros: such a tensor has no codes.
+    pub fn codes(&self, weights: &[f32]) -> Vec<u8> {
+        if self.scale == 0.0 {
+            return vec![0; weights.len()];
+        }
+        weights.iter().map(|w| self.code(*w) as i32 as u8).collect()
+    }
+}
+
+/// Round half to even for `|value| < 2^22`; a code is at most 128. `f32::round_ties_even` is a library call on x86-64
+/// without SSE4.1 and would be the slowest part of quantizing.
+#[inline]
+fn round_small(value: f32) -> f32 {
+    // 1.5 * 2^23: the sum has no fraction bits left, so the addition itself rounds.
+    const MAGIC: f32 = 12_582_912.0;
+    (value + MAGIC) - MAGIC
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn dequantized(weights: &[f32], bits: u8, symmetric: bool, arithmetic: Arithmetic, dtype: Dtype) -> Vec<f32> {
+        let mut out = vec![0.0; weights.len()];
+        NaiveGrid::new(Range::of(weights), bits, symmetric, arithmetic, dtype).dequantize(weights, &mut out);
+        out
+    }
+
+    #[test]
+    fn two_bits_are_ternary_and_ties_go_to_even() {
+        assert_eq!(
+            dequantized(&[4.0, 2.0, -2.0, 2.1, -4.0, 0.0], 2, true, Arithmetic::Exact, Dtype::F32),
+            [4.0, 0.0, 0.0, 4.0, -4.0, 0.0]
+        );
+        // 6 / 4 = 1.5 goes to 2, 10 / 4 = 2.5 also.
+        assert_eq!(
+            dequantized(&[28.0, 6.0, 10.0, -6.0], 4, true, Arithmetic::Exact, Dtype::F32),
+            [28.0, 8.0, 8.0, -8.0]
+        );
+    }
+
+    #[test]
+    fn a_tensor_without_a_scale_stays_as_it_is() {
+        assert_eq!(dequantized(&[0.0, -0.0], 4, true, Arithmetic::Exact, Dtype::F32), [0.0, 0.0]);
+        assert_eq!(dequantized(&[0.7, 0.7], 4, false, Arithmetic::Exact, Dtype::F32), [0.7, 0.7]);
+    }
+
+    #[test]
+    fn stored_rounds_to_the_dtype() {
+        let weights = [1.0, 0.3, -0.7];
+        for (dtype, rounding) in
+            [(Dtype::F16, Rounding::F16), (Dtype::BF16, Rounding::Bf16), (Dtype::F32, Rounding::None)]
+        {
+            let exact = dequantized(&weights, 8, true, Arithmetic::Exact, dtype);
+            let stored = dequantized(&weights, 8, true, Arithmetic::Stored, dtype);
+            assert_eq!(stored, exact.iter().map(|v| rounding.apply(*v)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_range_sees_what_is_not_a_number() {
+        let mut values = vec![0.5_f32; 21];
+        assert_eq!(Range::of(&values), Range { min: 0.5, max: 0.5, is_finite: true });
+        assert_eq!(Range::of(&[]).abs_max(), 0.0);
+        for place in [0, 7, 15, 20] {
+            for bad in [f32::NAN, f32::INFINITY] {
+                values[place] = bad;
+                assert!(!Range::of(&values).is_finite);
+                values[place] = 0.5;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_by_magic_is_round_half_to_even(value in -200.0_f32..200.0, halves in -400_i32..400) {
+            prop_assert_eq!(round_small(value), value.round_ties_even());
+            let tie = halves as f32 / 2.0;
+            prop_assert_eq!(round_small(tie), tie.round_ties_even());
+        }
+
+        #[test]
+        fn no_weight_moves_by_more_than_half_a_step(weights in proptest::collection::vec(-10.0_f32..10.0, 1..50), bits in 2_u8..=8, symmetric: bool) {
+            let range = Range::of(&weights);
+            let grid = NaiveGrid::new(range, bits, symmetric, Arithmetic::Exact, Dtype::F32);
+            let out = dequantized(&weights, bits, symmetric, Arithmetic::Exact, Dtype::F32);
+            // A few roundings of numbers no larger than the largest weight or the grid's offset.
+            let slack = 1e-5 * (range.abs_max() + 1.0);
+            for (w, q) in weights.iter().zip(&out) {
+                prop_assert!((w - q).abs() <= 0.5 * grid.scale() + slack);
+            }
+            // Quantizing what is on the grid changes nothing, for the symmetric grid of the same range.
+            if symmetric {
+                let mut again = vec![0.0; out.len()];
+                grid.dequantize(&out, &mut again);
+                prop_assert_eq!(again, out);
+            }
+        }
+    }
+}

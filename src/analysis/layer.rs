@@ -10,6 +10,7 @@ use super::measures::add_measures;
 use super::options::Options;
 use super::plan::{Limits, concurrent_levels};
 use super::row::{empty_row, fill};
+use super::trust::{Measured, add_changes};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::progress::Cancellation;
@@ -55,11 +56,14 @@ impl LayerTask<'_> {
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
         let elements = layer.info.shape.iter().product();
         let at_once = concurrent_levels(layer, elements, computed.len(), self.limits);
-        let mut rows: Vec<Vec<LayerRow>> = Vec::with_capacity(levels.len());
+        let mut rows: Vec<Vec<Measured>> = Vec::with_capacity(levels.len());
         for group in computed.chunks(at_once) {
             let group: Vec<_> = group.par_iter().map(|scheme| self.level(&weights, range, *scheme)).collect();
             rows.extend(group);
         }
+        add_changes(&mut rows);
+        let mut rows: Vec<Vec<LayerRow>> =
+            rows.into_iter().map(|level| level.into_iter().map(|measured| measured.row).collect()).collect();
         for scheme in &levels[rows.len()..] {
             let unchanged = rows[0].iter().map(|row| LayerRow { quantization: scheme.to_string(), ..row.clone() });
             rows.push(unchanged.collect());
@@ -67,7 +71,7 @@ impl LayerTask<'_> {
         rows.concat()
     }
 
-    fn level(&self, weights: &Matrix, range: WeightRange, scheme: Scheme) -> Vec<LayerRow> {
+    fn level(&self, weights: &Matrix, range: WeightRange, scheme: Scheme) -> Vec<Measured> {
         let grid = match scheme {
             Scheme::Naive { bits, symmetric } => {
                 Some(NaiveGrid::new(range, bits, symmetric, self.options.arithmetic(), self.dtype))
@@ -79,15 +83,15 @@ impl LayerTask<'_> {
             return vec![self.row(weights, grid.as_ref(), scheme, 0..positions)];
         }
         let slice = |position: usize| {
-            let mut row = self.row(weights, grid.as_ref(), scheme, position..position + 1);
-            row.measures.insert("slice_id".to_owned(), (position as f64).into());
-            row
+            let mut measured = self.row(weights, grid.as_ref(), scheme, position..position + 1);
+            measured.row.measures.insert("slice_id".to_owned(), (position as f64).into());
+            measured
         };
         (0..positions).map(slice).collect()
     }
 
     /// The row of some of the layer's matrices together.
-    fn row(&self, weights: &Matrix, grid: Option<&NaiveGrid>, scheme: Scheme, slices: Range<usize>) -> LayerRow {
+    fn row(&self, weights: &Matrix, grid: Option<&NaiveGrid>, scheme: Scheme, slices: Range<usize>) -> Measured {
         let mut row = empty_row(self.layer, scheme);
         let mut damage = Damage::default();
         let filled = self.spectrum(weights, grid, slices.clone(), &mut damage).and_then(|spectrum| {
@@ -95,10 +99,11 @@ impl LayerTask<'_> {
             let matrix = |position| dequantized(&*self.slice(weights, position)?, grid);
             add_measures(self, &mut row, &spectrum.eigenvalues, slices, matrix)
         });
-        if let Err(error) = filled {
+        let draws = filled.unwrap_or_else(|error| {
             row.status = Status::Failed;
             row.reason = Some(error.to_string());
-        }
+            Vec::new()
+        });
         row.nonzero_fraction = damage.nonzero_fraction().into();
         if grid.is_some() {
             row.quantized = true;
@@ -107,7 +112,7 @@ impl LayerTask<'_> {
         } else {
             row.relative_error = damage.relative_error().map(|_| 0.0).into();
         }
-        row
+        Measured { row, draws }
     }
 
     /// One of the layer's matrices, `[rows, cols]`: the weights themselves, or a convolution's at one kernel position.

@@ -6,9 +6,11 @@ mod layer;
 mod layers;
 mod measures;
 mod options;
+mod paired;
 mod plan;
 mod row;
 mod run;
+mod trust;
 
 pub use compare::compare;
 pub use layer::LayerTask;

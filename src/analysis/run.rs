@@ -292,6 +292,9 @@ fn notes(options: &Options) -> Vec<String> {
     if options.method() == Method::Gram {
         notes.push("matrix_rank, rank_loss, entropy and sv_min come from the Gram matrix, which can't see singular values below about 3e-7 of the largest; --svd computes true singular values.".to_owned());
     }
+    if options.trust {
+        notes.push("Intervals, p-values and verdicts say how well alpha is known, not what it means: alpha does not measure how well a model does its task. They take eigenvalues for independent draws, which those of one matrix are not.".to_owned());
+    }
     notes.push("Embeddings are analysed but neither quantized nor counted in the comparison.".to_owned());
     notes
 }

@@ -189,7 +189,7 @@ fn scan_few(sample: Sample) -> Chosen {
 }
 
 /// `sum(L[i..]) - (n - i) L[i]` for every `i`: the sum of `ln(x / x_i)` over the tail.
-fn spreads(logs: &[f64]) -> Vec<f64> {
+pub(super) fn spreads(logs: &[f64]) -> Vec<f64> {
     let n = logs.len();
     let mut result = vec![0.0; n];
     let mut sum = 0.0;

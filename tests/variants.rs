@@ -236,6 +236,65 @@ fn selections() {
     assert_eq!(ids(&["--layers", "dense"]).len(), 39);
 }
 
+/// The evidence for the demo model's alphas: the same bytes with one thread and three.
+#[test]
+fn evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = folder.path().join("scores.csv");
+    fs::write(&scores, "level,metric,value\nfp16,accuracy,0.7\n4bit,accuracy,0.6\n2bit,accuracy,0.1\n").unwrap();
+    let analyse = |threads: &str| {
+        let output = folder.path().join(threads);
+        let result = heavytail([
+            "analyze".as_ref(),
+            "--output-dir".as_ref(),
+            output.as_os_str(),
+            "--quantizations".as_ref(),
+            "fp16,4bit,2bit".as_ref(),
+            "--trust".as_ref(),
+            "--draws".as_ref(),
+            "50".as_ref(),
+            "--farms".as_ref(),
+            "128".as_ref(),
+            "--threads".as_ref(),
+            threads.as_ref(),
+            "--scores".as_ref(),
+            scores.as_os_str(),
+        ]);
+        assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+        assert!(String::from_utf8_lossy(&result.stdout).contains("3 levels only"));
+        output
+    };
+    let (one, three) = (analyse("1"), analyse("3"));
+    for file in ["details.csv", "quantization_comparison.csv", "report.json", "score_correlations.csv"] {
+        assert_eq!(fs::read(one.join(file)).unwrap(), fs::read(three.join(file)).unwrap(), "{file}");
+    }
+    let words = ["reliable", "short tail", "xmin unstable", "not a power law", "too few eigenvalues", "failed"];
+    for level in ["fp16", "4bit", "2bit"] {
+        let table = Table::read(&one.join(format!("results_{level}.csv")));
+        for name in table.names() {
+            assert!(words.contains(&table.text(name, "verdict")), "{level} {name}");
+            // At few bits most blocks of a matrix with a far outlier are zero.
+            assert!(level != "fp16" || table.number(name, "alpha_farms").is_some(), "{level} {name}");
+            if table.text(name, "status") == "success" {
+                let number = |column: &str| table.number(name, column).unwrap();
+                assert!(number("alpha_low") <= number("alpha_high"), "{level} {name}");
+                assert!((0.0..=1.0).contains(&number("gof_p")), "{level} {name}");
+                assert!((0.0..=1.0).contains(&number("p_lognormal")), "{level} {name}");
+                assert!(number("R_truncated_power_law") <= 1e-9, "{level} {name}: a nested law is never less likely");
+                let plateau = number("alpha_plateau_low")..=number("alpha_plateau_high");
+                // Below 20 values the fit is another one.
+                let few = table.text(name, "verdict") == "too few eigenvalues";
+                assert!(few || plateau.contains(&number("alpha")), "{level} {name}");
+            }
+        }
+    }
+    let comparison = fs::read_to_string(one.join("quantization_comparison.csv")).unwrap();
+    assert!(comparison.lines().next().unwrap().contains("wilcoxon_p"), "{comparison}");
+    let wrong = heavytail(["analyze", "--trust", "--xmax", "1"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("trust excludes xmax"));
+}
+
 /// The rows of one table by name and slice.
 fn rows(path: &Path) -> BTreeMap<(String, String), BTreeMap<String, String>> {
     let mut reader = csv::Reader::from_path(path).unwrap();

@@ -149,7 +149,7 @@ fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
 }
 
 /// Spearman rank correlation: Pearson's of the ranks, equal values sharing the mean of theirs.
-fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
+pub(super) fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
     let a = ranks(&pairs.iter().map(|p| p.0).collect::<Vec<_>>());
     let b = ranks(&pairs.iter().map(|p| p.1).collect::<Vec<_>>());
     pearson(&a.into_iter().zip(b).collect::<Vec<_>>())

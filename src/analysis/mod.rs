@@ -10,6 +10,7 @@ mod paired;
 mod plan;
 mod row;
 mod run;
+mod scores;
 mod trust;
 
 pub use compare::compare;
@@ -18,3 +19,4 @@ pub use layers::{Layer, LayerKind, Selection, select};
 pub use options::{Compat, Options};
 pub use plan::{Limits, Next};
 pub use run::{Analysis, Finished, Progress, comparison, describe, report};
+pub use scores::{Score, ScoreCorrelation, check_scores, correlate, correlations_csv, parse_scores};

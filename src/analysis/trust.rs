@@ -2,7 +2,7 @@
 
 use super::options::Options;
 use crate::powerlaw::{
-    Evidence, Interval, Law, PowerLawFit, Verdict, alpha_q, bootstrap, compare_laws, fit_law, fit_xmin_peak,
+    Evidence, Interval, Law, PowerLawFit, SMALLEST, Verdict, alpha_q, bootstrap, compare_laws, fit_law, fit_xmin_peak,
     goodness_of_fit, judge, log_log_r_squared, plateau, xmin_curve, xmin_mid_alpha,
 };
 use crate::report::{Cell, LayerRow, Status};
@@ -55,7 +55,8 @@ pub(super) fn add_trust(row: &mut LayerRow, eigenvalues: &[f64], place: u64, opt
         set(&format!("R_{}", law.as_str()), comparison.map(|c| c.log_likelihood_ratio).into());
         set(&format!("p_{}", law.as_str()), comparison.map(|c| c.p).into());
     }
-    let evidence = Evidence { values: eigenvalues.len(), fit, plateau, goodness };
+    let values = eigenvalues.iter().filter(|v| **v > SMALLEST).count();
+    let evidence = Evidence { values, fit, plateau, goodness };
     let (verdict, reason) = judge(&evidence);
     set("verdict", verdict.as_str().to_owned().into());
     set("verdict_reason", reason.into());

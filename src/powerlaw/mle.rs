@@ -45,7 +45,7 @@ pub struct FitFailure {
 }
 
 /// Eigenvalues up to this are left out of a fit: an absolute threshold, `WeightWatcher`'s.
-pub(super) const SMALLEST: f64 = 1e-5;
+pub const SMALLEST: f64 = 1e-5;
 
 /// Eigenvalues closer than this, relatively, are the same eigenvalue: rounding moves them by about 1e-14.
 const EQUAL: f64 = 1e-10;

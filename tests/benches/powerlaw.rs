@@ -43,6 +43,7 @@ fn run() {
     let values = spectrum(1000);
     time("bootstrap, 1000 draws, n = 1000", 3, || bootstrap(black_box(&values), 1000, 0));
     time("goodness_of_fit, 1000 sets, n = 1000", 3, || goodness_of_fit(black_box(&values), 1000, 0));
-    time("fit_noise, n = 1000", 5, || fit_noise(black_box(&values), 3000, 1000, false));
+    let noise: Vec<f64> = (0..1000).map(|i| (0.42 + 1.16 * (f64::from(i) + 0.5) / 1000.0).powi(2)).collect();
+    time("fit_noise, n = 1000", 5, || fit_noise(black_box(&noise), 3000, 1000, false));
     time("fit_truncated, n = 1000", 3, || fit_truncated(black_box(&values), 0.0, f64::INFINITY));
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::report::{ComparisonRow, LayerRow, LevelInfo, Measures, Number, Status};
+use super::paired::{mean_interval, permutation_p, wilcoxon_p};
+use crate::report::{Cell, ComparisonRow, LayerRow, LevelInfo, Measures, Number, Status};
 
 /// One row per level over `rows`, in the order of `levels`; the first level is the baseline. `rows` may hold part of the
 /// layers: a level is compared with the baseline over the layers that both have.
@@ -80,8 +81,32 @@ fn compare_level(
         alpha_abs_change_mean: mean(pairs.iter().map(|(a, b)| (b - a).abs())).into(),
         pearson: pearson(&pairs).into(),
         spearman: spearman(&pairs).into(),
-        measures: Measures::new(),
+        measures: changes(rows, &pairs),
     }
+}
+
+/// Whether the change of alpha is more than chance, where there is evidence on each layer.
+fn changes(rows: &[&LayerRow], pairs: &[(f64, f64)]) -> Measures {
+    const SEED: u64 = 0;
+    let verdict = |row: &LayerRow| row.measures.get("verdict").map(Cell::to_text);
+    if rows.iter().all(|row| verdict(row).is_none()) {
+        return Measures::new();
+    }
+    let count = |test: &dyn Fn(&LayerRow) -> bool| rows.iter().filter(|row| test(row)).count() as f64;
+    let reliable = count(&|row| verdict(row).is_some_and(|v| v == "reliable"));
+    let stands_out = count(&|row| row.measures.get("distinguishable").is_some_and(|c| c.to_text() == "True"));
+    let differences: Vec<f64> = pairs.iter().map(|(a, b)| b - a).collect();
+    let interval = mean_interval(&differences, SEED);
+    let columns: [(&str, Cell); 7] = [
+        ("layers_reliable", reliable.into()),
+        ("layers_distinguishable", stands_out.into()),
+        ("delta_alpha_mean", mean(differences.iter().copied()).into()),
+        ("delta_alpha_mean_low", interval.map(|i| i.low).into()),
+        ("delta_alpha_mean_high", interval.map(|i| i.high).into()),
+        ("wilcoxon_p", wilcoxon_p(&differences).into()),
+        ("permutation_p", permutation_p(&differences, SEED).into()),
+    ];
+    columns.into_iter().map(|(name, cell)| (name.to_owned(), cell)).collect()
 }
 
 fn alpha(row: &LayerRow, failures_count: bool) -> Option<f64> {
@@ -124,7 +149,7 @@ fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
 }
 
 /// Spearman rank correlation: Pearson's of the ranks, equal values sharing the mean of theirs.
-fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
+pub(super) fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
     let a = ranks(&pairs.iter().map(|p| p.0).collect::<Vec<_>>());
     let b = ranks(&pairs.iter().map(|p| p.1).collect::<Vec<_>>());
     pearson(&a.into_iter().zip(b).collect::<Vec<_>>())

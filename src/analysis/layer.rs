@@ -10,6 +10,7 @@ use super::measures::add_measures;
 use super::options::Options;
 use super::plan::{Limits, Need, concurrent_levels};
 use super::row::{empty_row, fill};
+use super::trust::{Measured, add_changes};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::progress::Cancellation;
@@ -63,11 +64,14 @@ impl LayerTask<'_> {
         // Embeddings stand unchanged at every level: computed once.
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
         let at_once = concurrent_levels(&Need::new(layer, computed), self.limits);
-        let mut rows: Vec<Vec<LayerRow>> = Vec::with_capacity(levels.len());
+        let mut rows: Vec<Vec<Measured>> = Vec::with_capacity(levels.len());
         for group in computed.chunks(at_once) {
             let group: Vec<_> = group.par_iter().map(|choice| self.level(&weights, range, *choice)).collect();
             rows.extend(group);
         }
+        add_changes(&mut rows);
+        let mut rows: Vec<Vec<LayerRow>> =
+            rows.into_iter().map(|level| level.into_iter().map(|measured| measured.row).collect()).collect();
         for choice in &levels[rows.len()..] {
             let unchanged =
                 rows[0].iter().map(|row| LayerRow { quantization: choice.level.to_string(), ..row.clone() });
@@ -76,7 +80,7 @@ impl LayerTask<'_> {
         rows.concat()
     }
 
-    fn level(&self, weights: &Matrix, range: WeightRange, choice: Choice) -> Vec<LayerRow> {
+    fn level(&self, weights: &Matrix, range: WeightRange, choice: Choice) -> Vec<Measured> {
         let arithmetic = self.options.arithmetic();
         let mut whole = None;
         if !choice.scheme.is_elementwise() {
@@ -85,7 +89,10 @@ impl LayerTask<'_> {
             let dequantized = choice.scheme.dequantized(weights, self.dtype, arithmetic, &mut values);
             match dequantized.and_then(|_| Matrix::new(weights.rows(), weights.cols(), values)) {
                 Ok(matrix) => whole = Some(matrix),
-                Err(error) => return failed_rows(self.layer, &[choice], &error.to_string()),
+                Err(error) => {
+                    let rows = failed_rows(self.layer, &[choice], &error.to_string());
+                    return rows.into_iter().map(|row| Measured { row, draws: Vec::new() }).collect();
+                }
             }
         }
         let grid = choice.scheme.naive_grid(range, arithmetic, self.dtype);
@@ -95,15 +102,15 @@ impl LayerTask<'_> {
             return vec![self.row(quantized, choice, 0..positions)];
         }
         let slice = |position: usize| {
-            let mut row = self.row(quantized, choice, position..position + 1);
-            row.measures.insert("slice_id".to_owned(), (position as f64).into());
-            row
+            let mut measured = self.row(quantized, choice, position..position + 1);
+            measured.row.measures.insert("slice_id".to_owned(), (position as f64).into());
+            measured
         };
         (0..positions).map(slice).collect()
     }
 
     /// The row of some of the layer's matrices together.
-    fn row(&self, quantized: Quantized, choice: Choice, slices: Range<usize>) -> LayerRow {
+    fn row(&self, quantized: Quantized, choice: Choice, slices: Range<usize>) -> Measured {
         let mut row = empty_row(self.layer, choice);
         let mut damage = Damage::default();
         let filled = self.damaged_spectrum(quantized, slices.clone(), &mut damage).and_then(|spectrum| {
@@ -112,10 +119,11 @@ impl LayerTask<'_> {
             let matrix = |position| dequantized(&*self.slice(source, position)?, quantized.grid);
             add_measures(self, &mut row, &spectrum.eigenvalues, slices, matrix)
         });
-        if let Err(error) = filled {
+        let draws = filled.unwrap_or_else(|error| {
             row.status = Status::Failed;
             row.reason = Some(error.to_string());
-        }
+            Vec::new()
+        });
         row.nonzero_fraction = damage.nonzero_fraction().into();
         if choice.scheme == Scheme::Stored {
             row.relative_error = damage.relative_error().map(|_| 0.0).into();
@@ -124,7 +132,7 @@ impl LayerTask<'_> {
             row.relative_error = damage.relative_error().into();
             row.sqnr_db = damage.sqnr_db().into();
         }
-        row
+        Measured { row, draws }
     }
 
     fn damaged_spectrum(&self, quantized: Quantized, slices: Range<usize>, damage: &mut Damage) -> Result<Spectrum> {

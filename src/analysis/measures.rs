@@ -5,16 +5,20 @@ use std::ops::Range;
 use super::layer::LayerTask;
 use super::layers::Layer;
 use super::options::Options;
+use super::trust::add_trust;
 use crate::error::Result;
 use crate::matrix::Matrix;
+use crate::powerlaw::xmin_mid_alpha;
 use crate::quant::Damage;
 use crate::report::{Cell, LayerRow};
 use crate::spectrum::{
-    NoiseFit, VectorMeasures, erg_point, fit_noise, jensen_shannon_distance, shuffle, vector_measures,
+    NoiseFit, VectorMeasures, erg_point, fit_noise, jensen_shannon_distance, shuffle, square_blocks, vector_measures,
 };
 
 /// Adds the columns that the options ask for to a row that is filled in. `eigenvalues` are the row's, ascending;
 /// `matrix(position)` are the weights they come from, as the level leaves them.
+///
+/// Returns the bootstrap's alphas, if there are any.
 ///
 /// # Errors
 /// Those of `matrix`, and of its eigenvalues.
@@ -24,13 +28,18 @@ pub(super) fn add_measures(
     eigenvalues: &[f64],
     slices: Range<usize>,
     matrix: impl Fn(usize) -> Result<Matrix>,
-) -> Result<()> {
+) -> Result<Vec<f64>> {
     let LayerTask { layer, options, .. } = *task;
+    let place = (layer.info.layer_id << 32) | slices.start as u64;
     if options.mp_fit {
         add_noise_fit(row, layer, eigenvalues, "", options);
     }
     if options.vectors {
         add_vector_measures(row, slices.clone(), &matrix)?;
+    }
+    if options.farms > 0 {
+        let alpha = block_alpha(task, slices.clone(), &matrix, options.farms as usize)?;
+        set(row, "alpha_farms", alpha);
     }
     if options.randomize {
         let randomized = Randomized { task, slices, matrix };
@@ -39,7 +48,27 @@ pub(super) fn add_measures(
     if options.detx {
         add_erg_point(row, eigenvalues, options);
     }
-    Ok(())
+    Ok(if options.trust { add_trust(row, eigenvalues, place, options) } else { Vec::new() })
+}
+
+/// The `xmin_mid` alpha of the eigenvalues of all square blocks together.
+///
+/// # Source
+/// Hu et al., ICML 2025 (FARMS).
+fn block_alpha(
+    task: &LayerTask,
+    slices: Range<usize>,
+    matrix: impl Fn(usize) -> Result<Matrix>,
+    side: usize,
+) -> Result<Option<f64>> {
+    let mut eigenvalues = Vec::new();
+    for position in slices {
+        for block in square_blocks(&matrix(position)?, side) {
+            eigenvalues.extend(task.eigenvalues(&block, None, &mut Damage::default())?);
+        }
+    }
+    eigenvalues.sort_by(f64::total_cmp);
+    Ok(xmin_mid_alpha(&eigenvalues))
 }
 
 /// A column and how to read it.

@@ -6,9 +6,12 @@ mod layer;
 mod layers;
 mod measures;
 mod options;
+mod paired;
 mod plan;
 mod row;
 mod run;
+mod scores;
+mod trust;
 
 pub use compare::compare;
 pub use layer::LayerTask;
@@ -16,3 +19,4 @@ pub use layers::{Layer, LayerKind, Selection, select};
 pub use options::{Compat, Options};
 pub use plan::{Limits, Next};
 pub use run::{Analysis, Finished, Progress, comparison, describe, report};
+pub use scores::{Score, ScoreCorrelation, check_scores, correlate, correlations_csv, parse_scores};

@@ -70,6 +70,8 @@ pub struct Options {
     pub tolerance: f64,
     /// Whether to take the reciprocals of the eigenvalues.
     pub inverse: bool,
+    /// The law: `PL`, a power law; `TPL`, a truncated one; `E_TPL`, a truncated one with xmin near the peak.
+    pub fit: String,
     /// How many of the largest eigenvalues to leave out of the fit.
     pub xmax: u64,
     /// `clip_xmax`, `xmin_peak`, or empty.
@@ -91,6 +93,12 @@ pub struct Options {
     pub seed: u64,
     /// Whether to measure how localised the eigenvectors are.
     pub vectors: bool,
+    /// Whether to add the evidence for each alpha and its verdict.
+    pub trust: bool,
+    /// How many samples the evidence draws, of each kind.
+    pub draws: u64,
+    /// Side of the square blocks whose spectra give an alpha without the bias of a matrix's shape; 0 for none.
+    pub farms: u64,
 }
 
 impl Default for Options {
@@ -110,6 +118,7 @@ impl Default for Options {
             conv2d_norm: true,
             tolerance: 1e-6,
             inverse: false,
+            fit: "PL".to_owned(),
             xmax: 0,
             fix_fingers: String::new(),
             max_fingers: 10,
@@ -120,6 +129,9 @@ impl Default for Options {
             randomize: false,
             seed: 0,
             vectors: false,
+            trust: false,
+            draws: 200,
+            farms: 0,
         }
     }
 }
@@ -170,6 +182,7 @@ impl Options {
                 ("conv2d_norm", options.conv2d_norm.to_string()),
                 ("tolerance", options.tolerance.to_string()),
                 ("inverse", options.inverse.to_string()),
+                ("fit", options.fit.clone()),
                 ("xmax", options.xmax.to_string()),
                 ("fix_fingers", options.fix_fingers.clone()),
                 ("max_fingers", options.max_fingers.to_string()),
@@ -180,6 +193,9 @@ impl Options {
                 ("randomize", options.randomize.to_string()),
                 ("seed", options.seed.to_string()),
                 ("vectors", options.vectors.to_string()),
+                ("trust", options.trust.to_string()),
+                ("draws", options.draws.to_string()),
+                ("farms", options.farms.to_string()),
             ])
         };
         let defaults = text(&Self::default());
@@ -214,11 +230,29 @@ impl Options {
             !self.fix_fingers.is_empty() && self.xmax > 0,
             "fix_fingers and xmax exclude each other: both choose the upper end of the fit",
         )?;
+        fault(
+            self.trust && (self.xmax > 0 || !self.fix_fingers.is_empty()),
+            "trust excludes xmax and fix_fingers: the evidence is about the fit to the whole spectrum",
+        )?;
+        fault(
+            !["PL", "TPL", "E_TPL"].contains(&self.fit.as_str()),
+            &format!("fit {} is unknown; it is PL, TPL or E_TPL", quoted(&self.fit)),
+        )?;
+        fault(
+            self.is_truncated() && (self.trust || self.xmax > 0 || !self.fix_fingers.is_empty()),
+            "fit TPL and E_TPL exclude trust, xmax and fix_fingers: those are about the plain power law",
+        )?;
+        fault(self.trust && self.draws == 0, "trust needs draws of at least 1")?;
         fault(self.max_fingers == 0, "max_fingers must be at least 1")?;
         fault(self.tolerance.is_nan() || self.tolerance < 0.0, "tolerance must be a number that is not negative")?;
         fault(!self.finger_thresh.is_finite(), "finger_thresh must be a number")?;
         fault(self.xmin_max.is_some_and(|v| v.is_nan() || v <= 0.0), "xmin_max must be a positive number")?;
         self.fit_options().map(|_| ())
+    }
+
+    /// Whether the law has an exponential end.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.fit != "PL"
     }
 
     /// How the power law is fitted.

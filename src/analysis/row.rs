@@ -4,7 +4,7 @@ use super::layer::{Choice, Spectrum};
 use super::layers::Layer;
 use super::options::Options;
 use crate::error::Result;
-use crate::powerlaw::{FixFingers, PowerLawFit, VariedFit, fit_varied};
+use crate::powerlaw::{FixFingers, PowerLawFit, VariedFit, fit_truncated, fit_varied, peak};
 use crate::quant::Scheme;
 use crate::report::{LayerRow, Measures, Number, Status};
 use crate::spectrum::{Metrics, alpha_norm_log10};
@@ -83,6 +83,10 @@ pub(super) fn fill(row: &mut LayerRow, layer: &Layer, spectrum: &Spectrum, optio
     row.weak_rank_loss = number(metrics.weak_rank_loss as f64);
     row.sv_max = number(spectrum.sv_max);
     row.sv_min = number(if compat { spectrum.sv_min_of_slices } else { spectrum.sv_min });
+    if options.is_truncated() {
+        fill_truncated(row, &spectrum.eigenvalues, log_spectral_norm, options);
+        return Ok(());
+    }
     let fit_options = options.fit_options()?;
     let fits_fingers = matches!(fit_options.fix_fingers, FixFingers::ClipXmax { .. });
     let outcome = fit_varied(&spectrum.eigenvalues, &fit_options);
@@ -101,17 +105,52 @@ pub(super) fn fill(row: &mut LayerRow, layer: &Layer, spectrum: &Spectrum, optio
         },
         Err(failure) => failure.reason,
     };
-    row.reason = Some(failure);
+    fill_failure(row, failure, &spectrum.eigenvalues, log_spectral_norm, compat);
+    Ok(())
+}
+
+/// A fit that failed is alpha = -1 in the tool.
+fn fill_failure(row: &mut LayerRow, reason: String, eigenvalues: &[f64], log_spectral_norm: f64, compat: bool) {
+    row.reason = Some(reason);
     if compat {
         let alpha = -1.0;
         for field in [&mut row.alpha, &mut row.ks_distance, &mut row.sigma, &mut row.xmin, &mut row.num_pl_spikes] {
             *field = Number::from(alpha);
         }
         warning(alpha).clone_into(&mut row.warning);
-        row.alpha_weighted = number(alpha * log_spectral_norm);
-        row.log_alpha_norm = number(alpha_norm_log10(&spectrum.eigenvalues, alpha));
+        row.alpha_weighted = (alpha * log_spectral_norm).into();
+        row.log_alpha_norm = alpha_norm_log10(eigenvalues, alpha).into();
     }
-    Ok(())
+}
+
+/// The truncated law: `Lambda` beside alpha, no standard error. The tool has no upper end either.
+fn fill_truncated(row: &mut LayerRow, eigenvalues: &[f64], log_spectral_norm: f64, options: &Options) {
+    let compat = options.compat.is_weightwatcher();
+    let (low, high) = match peak(eigenvalues).filter(|_| options.fit == "E_TPL") {
+        None => (0.0, f64::INFINITY),
+        // The tool compares a value with a logarithm.
+        Some(peak) if compat => (libm::log10(0.95 * peak), options.xmin_max.unwrap_or(1.5 * peak)),
+        Some(peak) => (0.95 * peak, options.xmin_max.unwrap_or(1.5 * peak)),
+    };
+    let outcome = fit_truncated(eigenvalues, low, high);
+    row.measures.insert("Lambda".to_owned(), outcome.as_ref().ok().map(|fit| fit.lambda).into());
+    let fit = match outcome {
+        Ok(fit) => fit,
+        Err(failure) => return fill_failure(row, failure.reason, eigenvalues, log_spectral_norm, compat),
+    };
+    let law = PowerLawFit {
+        alpha: fit.alpha,
+        sigma: f64::NAN,
+        ks_distance: fit.ks_distance,
+        xmin: fit.xmin,
+        xmax: fit.xmax,
+        tail_len: fit.tail_len,
+    };
+    fill_fit(row, &law, eigenvalues, log_spectral_norm, true);
+    (row.sigma, row.reason) = (Number::NONE, None);
+    if compat {
+        row.xmax = Number::NONE;
+    }
 }
 
 fn fill_fit(row: &mut LayerRow, fit: &PowerLawFit, eigenvalues: &[f64], log_spectral_norm: f64, compat: bool) {

@@ -336,6 +336,9 @@ fn notes(options: &Options, levels: &[Scheme], model: &Model) -> Vec<String> {
     if levels.iter().any(|level| level.is_bound()) {
         notes.push("Levels named -rtn are GPTQ's or AWQ's grid with rounding to nearest, a pessimistic bound: the tools themselves fit to activations and do better.".to_owned());
     }
+    if options.trust {
+        notes.push("Intervals, p-values and verdicts say how well alpha is known, not what it means: alpha does not measure how well a model does its task. They take eigenvalues for independent draws, which those of one matrix are not.".to_owned());
+    }
     notes.push("Embeddings are analysed but neither quantized nor counted in the comparison.".to_owned());
     notes
 }

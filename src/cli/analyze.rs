@@ -13,15 +13,19 @@ use super::arguments::{Analyze, FormatArg};
 use super::describe::table;
 use super::source::Source;
 use super::{Failure, print};
-use crate::analysis::{Analysis, Limits, Next, Progress};
+use crate::analysis::{
+    Analysis, Limits, Next, Progress, Score, ScoreCorrelation, check_scores, correlate, correlations_csv, parse_scores,
+};
 use crate::error::Error;
 use crate::progress::Cancellation;
 use crate::report::{
-    ModelReport, RunStatus, Status, comparison_cells, comparison_csv, comparison_markdown, details_csv, report_json,
+    ModelReport, Number, RunStatus, Status, comparison_cells, comparison_csv, comparison_markdown, details_csv,
+    report_json,
 };
 
 pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
     let source = Source::open(arguments.model.as_deref())?;
+    let scores = arguments.scores.as_deref().map(|path| read_scores(path, arguments)).transpose()?;
     if let Some(folder) = &arguments.output_dir {
         // Before hours of work, not after.
         fs::create_dir_all(folder).map_err(|e| Failure::write(folder, &e))?;
@@ -32,11 +36,18 @@ pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::Core(Error::Unsupported(format!("can't listen for Ctrl-C: {e}"))))?;
 
     let report = analyse(arguments, source, &cancellation)?;
+    let correlations = scores.map(|scores| correlate(&report.comparison, &scores));
     if let Some(folder) = &arguments.output_dir {
         write_files(folder, &report)?;
+        if let Some(correlations) = &correlations {
+            write_file(folder, "score_correlations.csv", &correlations_csv(correlations))?;
+        }
     }
     match arguments.format {
-        FormatArg::Table => print(&summary(&report, arguments.quiet))?,
+        FormatArg::Table => {
+            print(&summary(&report, arguments.quiet))?;
+            print(&correlations.map_or_else(String::new, |rows| correlation_table(&rows)))?;
+        }
         FormatArg::Markdown => print(&comparison_markdown(&report.comparison))?,
         FormatArg::Csv => print(&details_csv(&report.rows))?,
         FormatArg::Json => print(&report_json(&report))?,
@@ -47,6 +58,14 @@ pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
         std::process::exit(130);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Before hours of work, too.
+fn read_scores(path: &Path, arguments: &Analyze) -> Result<Vec<Score>, Failure> {
+    let scores = parse_scores(&fs::read_to_string(path).map_err(|e| Failure::read(path, &e))?)?;
+    let levels: Vec<String> = arguments.options().levels()?.iter().map(ToString::to_string).collect();
+    check_scores(&levels, &scores)?;
+    Ok(scores)
 }
 
 fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation) -> Result<ModelReport, Failure> {
@@ -141,11 +160,13 @@ fn finished_layers(report: &ModelReport) -> usize {
     report.rows.iter().map(|row| row.name.as_str()).collect::<BTreeSet<_>>().len()
 }
 
+fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let path = folder.join(name);
+    fs::write(&path, text).map_err(|e| Failure::write(&path, &e))
+}
+
 fn write_files(folder: &Path, report: &ModelReport) -> Result<(), Failure> {
-    let write = |name: &str, text: String| {
-        let path = folder.join(name);
-        fs::write(&path, text).map_err(|e| Failure::write(&path, &e))
-    };
+    let write = |name: &str, text: String| write_file(folder, name, &text);
     write("details.csv", details_csv(&report.rows))?;
     for level in &report.head.levels {
         write(
@@ -188,6 +209,22 @@ fn summary(report: &ModelReport, quiet: bool) -> String {
         }
     }
     comparison
+}
+
+fn correlation_table(rows: &[ScoreCorrelation]) -> String {
+    let mut view = table(&["Score", "Measure", "Levels", "Spearman", "95% interval", "Note"]);
+    let fixed = |value: Number| value.0.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
+    for row in rows {
+        view.add_row([
+            row.score.escape_debug().to_string(),
+            row.column.clone(),
+            row.levels.to_string(),
+            fixed(row.spearman),
+            format!("{} to {}", fixed(row.spearman_low), fixed(row.spearman_high)),
+            row.note.clone(),
+        ]);
+    }
+    format!("\nRank correlation of scores with measures of the weights\n{view}\n")
 }
 
 fn comparison_table(report: &ModelReport) -> String {

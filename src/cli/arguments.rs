@@ -65,6 +65,11 @@ pub(super) struct Analyze {
     #[command(flatten)]
     pub measures: MeasureArgs,
 
+    /// Results of evaluations, a CSV file with the columns level, metric, value: adds rank correlations with the columns of
+    /// the comparison (`score_correlations.csv`).
+    #[arg(long, value_name = "FILE")]
+    pub scores: Option<PathBuf>,
+
     /// Write details.csv, `results_<level>.csv`, `quantization_comparison.csv` and report.json into this folder.
     #[arg(long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,

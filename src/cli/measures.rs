@@ -24,6 +24,11 @@ pub(super) struct MeasureArgs {
     #[arg(long)]
     pub inverse: bool,
 
+    /// The law to fit: a power law (PL), a truncated power law (TPL: adds Lambda), or that with xmin near the peak of the
+    /// spectrum only (E_TPL).
+    #[arg(long, value_enum, ignore_case = true, default_value_t = FitArg::Pl)]
+    pub fit: FitArg,
+
     /// Leave the K largest eigenvalues out of the fit; the sign does not matter.
     #[arg(long, value_name = "K", allow_hyphen_values = true)]
     pub xmax: Option<i64>,
@@ -64,9 +69,33 @@ pub(super) struct MeasureArgs {
     #[arg(long)]
     pub vectors: bool,
 
+    /// Say how far each alpha can be trusted: adds a verdict with its reason, bootstrap intervals, goodness of fit, the
+    /// alphas of nearly as good fits, likelihood ratios to other laws, Hill alphas; the change of alpha with its interval;
+    /// and tests over the layers to the comparison.
+    #[arg(long)]
+    pub trust: bool,
+
+    /// Samples that --trust draws for each row, for the bootstrap and for the goodness of fit.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub draws: u64,
+
+    /// Add alpha_farms, without the bias of a matrix's shape: of square blocks of this side, the same for all layers.
+    #[arg(long, value_name = "SIDE", default_value_t = 0)]
+    pub farms: u64,
+
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FitArg {
+    #[value(name = "PL", alias = "power_law")]
+    Pl,
+    #[value(name = "TPL", alias = "truncated_power_law")]
+    Tpl,
+    #[value(name = "E_TPL")]
+    ETpl,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,7 +114,13 @@ impl MeasureArgs {
             Some(FixFingersArg::ClipXmax) => "clip_xmax",
             Some(FixFingersArg::XminPeak) => "xmin_peak",
         };
+        let fit = match self.fit {
+            FitArg::Pl => "PL",
+            FitArg::Tpl => "TPL",
+            FitArg::ETpl => "E_TPL",
+        };
         Options {
+            fit: fit.to_owned(),
             conv2d_norm: !self.no_conv2d_norm,
             tolerance: self.tolerance,
             inverse: self.inverse,
@@ -99,6 +134,9 @@ impl MeasureArgs {
             randomize: self.randomize,
             seed: self.seed,
             vectors: self.vectors,
+            trust: self.trust,
+            draws: self.draws,
+            farms: self.farms,
             ..options
         }
     }

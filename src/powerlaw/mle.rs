@@ -45,7 +45,7 @@ pub struct FitFailure {
 }
 
 /// Eigenvalues up to this are left out of a fit: an absolute threshold, `WeightWatcher`'s.
-pub(super) const SMALLEST: f64 = 1e-5;
+pub const SMALLEST: f64 = 1e-5;
 
 /// Eigenvalues closer than this, relatively, are the same eigenvalue: rounding moves them by about 1e-14.
 const EQUAL: f64 = 1e-10;
@@ -189,7 +189,7 @@ fn scan_few(sample: Sample) -> Chosen {
 }
 
 /// `sum(L[i..]) - (n - i) L[i]` for every `i`: the sum of `ln(x / x_i)` over the tail.
-fn spreads(logs: &[f64]) -> Vec<f64> {
+pub(super) fn spreads(logs: &[f64]) -> Vec<f64> {
     let n = logs.len();
     let mut result = vec![0.0; n];
     let mut sum = 0.0;

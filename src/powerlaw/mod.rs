@@ -1,8 +1,19 @@
 //! Power-law fits of a list of numbers, and what speaks for and against them. Knows nothing of matrices.
 
+mod bootstrap;
+mod family;
+mod hill;
+mod laws;
 mod mle;
 mod options;
+mod truncated;
+mod verdict;
 mod xmin;
 
-pub use mle::{FitFailure, PowerLawFit, fit_csn, fit_weightwatcher, fit_within};
+pub use bootstrap::{CurvePoint, Draw, Interval, bootstrap, goodness_of_fit, plateau, xmin_curve};
+pub use hill::{alpha_q, hill_alpha, log_log_r_squared, xmin_mid_alpha};
+pub use laws::{Comparison, Law, LawFit, compare_laws, fit_law};
+pub use mle::{FitFailure, PowerLawFit, SMALLEST, fit_csn, fit_weightwatcher, fit_within};
 pub use options::{FitOptions, FixFingers, VariedFit, fit_varied, fit_xmin_peak, peak};
+pub use truncated::{TruncatedFit, fit_truncated};
+pub use verdict::{Evidence, Verdict, judge};

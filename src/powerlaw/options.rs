@@ -120,7 +120,8 @@ fn clip_xmax(
 }
 
 /// The published `xmin_peak` alpha: the search for xmin restricted to values of at most 1.5 times the [`peak`]. Its lower
-/// end compares values with a logarithm, `log10(0.95 peak)`, which most often excludes nothing.
+/// end compares values with a logarithm, `log10(0.95 peak)`, which most often excludes nothing; the last value in the range
+/// is left out, as the `powerlaw` package does.
 ///
 /// # Errors
 /// [`FitFailure`] as [`fit_weightwatcher`], and if no value is in the range.
@@ -129,7 +130,9 @@ fn clip_xmax(
 /// Lu et al. 2024 (`AlphaPruning`), and `WeightWatcher` with the `powerlaw` package 1.5.
 pub fn fit_xmin_peak(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
     let peak = peak(values).ok_or_else(|| FitFailure { reason: "no eigenvalue is above 1e-5".to_owned() })?;
-    fit_within(values, libm::log10(0.95 * peak), 1.5 * peak)
+    let high = 1.5 * peak;
+    let last = values.partition_point(|v| *v <= high).checked_sub(1).map_or(high, |last| values[last]);
+    fit_within(values, libm::log10(0.95 * peak), last.next_down())
 }
 
 /// Left edge of the fullest of 100 bins of `log10` of the values above 1e-5, the first one on ties.

@@ -2,6 +2,7 @@
 //!
 //! Panels of a matrix -> [`GramBuilder`] -> [`SymmetricTiles`] -> [`SymmetricTiles::eigenvalues`], ascending -> [`Metrics`].
 
+mod blocks;
 pub mod eigen;
 mod erg;
 mod gram;
@@ -13,6 +14,7 @@ pub mod singular;
 mod tiles;
 mod vectors;
 
+pub use blocks::square_blocks;
 pub use erg::{ErgPoint, erg_point};
 pub use gram::{GramBuilder, SLICE};
 pub use gram_codes::{CODE_SLICE, CodeGramBuilder};

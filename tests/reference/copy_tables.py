@@ -205,6 +205,7 @@ def main() -> None:
         (DATA / folder).mkdir(parents=True, exist_ok=True)
     copy_weightwatcher(reference / "weightwatcher", DATA / "weightwatcher")
     copy_synthetic(reference / "weightwatcher" / "synthetic", DATA / "weightwatcher" / "synthetic")
+    copy_powerlaw(reference / "powerlaw", DATA / "powerlaw")
     copy_seed_quantization(reference / "quant", DATA / "seed_quantization")
     copy_quant(reference / "quant", DATA / "quant")
 

@@ -1,0 +1,98 @@
+//! Whether an alpha can be believed, in one word and a reason.
+
+use super::mle::PowerLawFit;
+
+/// One word for a fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing speaks against it.
+    Reliable,
+    /// Too few values are in the tail.
+    ShortTail,
+    /// Nearly as good lower ends give other alphas.
+    XminUnstable,
+    /// The goodness-of-fit test rejects it.
+    NotAPowerLaw,
+    /// Too few values altogether.
+    TooFew,
+    /// There is no fit.
+    Failed,
+}
+
+impl Verdict {
+    /// The words in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Reliable => "reliable",
+            Verdict::ShortTail => "short tail",
+            Verdict::XminUnstable => "xmin unstable",
+            Verdict::NotAPowerLaw => "not a power law",
+            Verdict::TooFew => "too few eigenvalues",
+            Verdict::Failed => "failed",
+        }
+    }
+}
+
+/// What is known about a fit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evidence {
+    /// Number of values the fit had to choose from.
+    pub values: usize,
+    /// The fit.
+    pub fit: PowerLawFit,
+    /// See [`super::plateau`].
+    pub plateau: Option<(f64, f64)>,
+    /// See [`super::goodness_of_fit`].
+    pub goodness: Option<f64>,
+}
+
+/// Tails and samples below this give no reliable estimate: "a reasonable rule of thumb".
+const ENOUGH: usize = 50;
+/// Up to this probability of a distance that large, the power law is ruled out.
+const RULED_OUT: f64 = 0.1;
+/// Alphas of nearly as good fits may differ by so many standard errors: their tails overlap, so that they ought to differ by
+/// less than one.
+const FAR: f64 = 2.0;
+
+/// The verdict on a fit and its reason, the gravest first.
+///
+/// # Source
+/// Clauset, Shalizi, Newman 2009: section 3.2 (50 values), section 4.1 (p <= 0.1).
+pub fn judge(evidence: &Evidence) -> (Verdict, String) {
+    let Evidence { values, fit, plateau, goodness } = *evidence;
+    if values < ENOUGH {
+        return (Verdict::TooFew, format!("{values} eigenvalues, a fit needs about {ENOUGH}"));
+    }
+    if fit.tail_len < ENOUGH {
+        return (Verdict::ShortTail, format!("{} eigenvalues in the tail, a fit needs about {ENOUGH}", fit.tail_len));
+    }
+    if let Some(p) = goodness.filter(|p| *p <= RULED_OUT) {
+        return (Verdict::NotAPowerLaw, format!("a power law would be that far off with probability {p:.3} only"));
+    }
+    if let Some((low, high)) = plateau.filter(|(low, high)| (high - low) > FAR * fit.sigma) {
+        let reason = format!("choices of xmin within a tenth of the best give alphas from {low:.2} to {high:.2}");
+        return (Verdict::XminUnstable, reason);
+    }
+    let p = goodness.map_or_else(String::new, |p| format!(", goodness of fit p = {p:.2}"));
+    (Verdict::Reliable, format!("{} eigenvalues in the tail{p}", fit.tail_len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_reason_comes_first() {
+        let fit = PowerLawFit { alpha: 3.0, sigma: 0.2, ks_distance: 0.05, xmin: 1.0, xmax: 9.0, tail_len: 100 };
+        let good = Evidence { values: 400, fit, plateau: Some((2.9, 3.1)), goodness: Some(0.5) };
+        assert_eq!(judge(&good).0, Verdict::Reliable);
+        let unstable = Evidence { plateau: Some((2.5, 3.1)), ..good };
+        assert_eq!(judge(&unstable).0, Verdict::XminUnstable);
+        let other = Evidence { goodness: Some(0.1), ..unstable };
+        assert_eq!(judge(&other).0, Verdict::NotAPowerLaw);
+        let short = Evidence { fit: PowerLawFit { tail_len: 49, ..fit }, ..other };
+        assert_eq!(judge(&short).0, Verdict::ShortTail);
+        assert_eq!(judge(&Evidence { values: 49, ..short }).0, Verdict::TooFew);
+        assert!(judge(&good).1.contains("p = 0.50"));
+    }
+}

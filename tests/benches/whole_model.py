@@ -19,7 +19,9 @@ import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import argparse
+import contextlib
 import importlib.machinery
+import io
 import logging
 import resource
 import subprocess
@@ -76,21 +78,39 @@ def quantized(weights, bits):
     return result
 
 
+def peak_memory(process):
+    """MB, or NaN where Linux does not tell. Asked while the process runs: what a parent is told of
+    its children afterwards counts its own memory at the fork."""
+    peak = float("nan")
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except OSError:
+            status = ""
+        for line in status.splitlines():
+            if line.startswith("VmHWM:"):
+                peak = int(line.split()[1]) / 1e3
+        time.sleep(0.02)
+    return peak
+
+
 def run_program(program, model, threads):
-    """(seconds on the clock, processor seconds) of all six levels."""
+    """(seconds on the clock, processor seconds, peak MB) of all six levels."""
     with tempfile.TemporaryDirectory() as folder:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
-        subprocess.run(
+        process = subprocess.Popen(
             [program, "analyze", model, "--quiet", "--threads", str(threads), "--output-dir", folder,
              "--quantizations", ",".join(LEVELS)],
-            check=True,
             stdout=subprocess.DEVNULL,
         )
+        memory = peak_memory(process)
         elapsed = time.perf_counter() - start
+        if process.returncode:
+            sys.exit(f"{program} failed")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return elapsed, spent, after.ru_maxrss / 1e3
+    return elapsed, spent, memory
 
 
 def main():
@@ -110,7 +130,8 @@ def main():
         ours.append(run_program(arguments.program, arguments.model, arguments.threads))
         dictionary = quantized(weights, bits)
         start, spent = time.perf_counter(), time.process_time()
-        details = weightwatcher.WeightWatcher(model=dictionary).analyze()
+        with contextlib.redirect_stdout(io.StringIO()):
+            details = weightwatcher.WeightWatcher(model=dictionary).analyze()
         elapsed, spent = time.perf_counter() - start, time.process_time() - spent
         theirs += elapsed
         spent_by_them += spent

@@ -1,0 +1,27 @@
+// Names in files are untrusted text.
+import assert from "node:assert/strict";
+import { describe } from "node:test";
+import { named, onPage } from "./frame.mjs";
+import { matrix, safetensors } from "./safetensors.mjs";
+
+describe("names from files are text", () => {
+  onPage("in tables, tooltips and files", async (page) => {
+    const names = ['<img src=x onerror="window.hacked=1">.weight', "<script>window.hacked=1</script>.weight", "bell\u0007 and \u202Ereversed.weight", "a,b\"c\nd.weight"];
+    await page.drop([named('<b onclick="window.hacked=1">x.safetensors', safetensors(names.map((name, i) => matrix(name, 24, 32, i + 1))))]);
+    assert.equal(await page.alert(), "");
+    assert.equal(await page.text("#model-name"), '<b onclick="window.hacked=1">x.safetensors');
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+    const shown = (await page.table("#layers-table")).slice(1).map(([name]) => name);
+    assert.deepEqual(shown.toSorted(), ['<img src=x onerror="window.hacked=1">', "<script>window.hacked=1</script>", "bell\\u{7} and \\u{202e}reversed", 'a,b"c\\u{a}d'].toSorted());
+
+    const tips = await page.tooltips("#chart-layers");
+    for (const name of shown) assert.ok(tips.includes(name), `${name} is not in ${tips}`);
+
+    const inside = "main :is(img, b, script)";
+    assert.equal(await page.page.locator(inside).count(), 0);
+    assert.equal(await page.page.evaluate(() => window.hacked), undefined);
+    const report = JSON.parse(await page.download("report.json"));
+    assert.ok(JSON.stringify(report).includes("reversed"));
+  });
+});

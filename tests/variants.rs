@@ -251,6 +251,7 @@ fn evidence() {
             "--quantizations".as_ref(),
             "fp16,4bit,2bit".as_ref(),
             "--trust".as_ref(),
+            "--detx".as_ref(),
             "--draws".as_ref(),
             "50".as_ref(),
             "--farms".as_ref(),
@@ -280,6 +281,12 @@ fn evidence() {
                 assert!(number("alpha_low") <= number("alpha_high"), "{level} {name}");
                 assert!((0.0..=1.0).contains(&number("gof_p")), "{level} {name}");
                 assert!((0.0..=1.0).contains(&number("p_lognormal")), "{level} {name}");
+                assert!((0.0..=0.84).contains(&number("rand_distance")), "{level} {name}: at most sqrt(ln 2)");
+                assert!(number("num_above_random") <= number("num_evals"), "{level} {name}");
+                assert!((number("setol_alpha_distance") - (number("alpha") - 2.0)).abs() < 1e-12, "{level} {name}");
+                // The point where |det X| = 1 is below the tail if there are more eigenvalues from it on; none at 0.
+                let below = table.number(name, "setol_xmin_log_ratio").is_some_and(|ratio| ratio > 0.0);
+                assert!(!below || number("detX_num") >= number("num_pl_spikes"), "{level} {name}");
                 assert!(number("R_truncated_power_law") <= 1e-9, "{level} {name}: a nested law is never less likely");
                 let plateau = number("alpha_plateau_low")..=number("alpha_plateau_high");
                 // Below 20 values the fit is another one.
@@ -293,6 +300,60 @@ fn evidence() {
     let wrong = heavytail(["analyze", "--trust", "--xmax", "1"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("trust excludes xmax"));
+}
+
+/// `get_summary()` of the same runs (`variants.json` beside the tool's tables).
+#[test]
+fn summary_and_curves() {
+    let output = tempfile::tempdir().unwrap();
+    let options = ["--compat", "weightwatcher", "--quantizations", "fp16", "--mp-fit", "--deltas", "--curves", "50"];
+    analyse(&model("minilm-l6-v2-f32"), output.path(), &options);
+    let report: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(output.path().join("report.json")).unwrap()).unwrap();
+    let summary = &report["summary"][0];
+    assert_eq!(summary["quantization"], "fp16");
+    for (name, value) in [
+        ("log_norm", 2.930_734_507_678_576),
+        ("alpha", 4.117_094_457_966_125),
+        ("alpha_weighted", 5.064_799_796_709_486),
+        ("log_alpha_norm", 5.595_981_464_817_493),
+        ("log_spectral_norm", 1.394_061_222_241_910_6),
+        ("stable_rank", 38.062_924_800_578_415),
+    ] {
+        let ours = summary[name].as_f64().unwrap();
+        assert!((ours - value).abs() <= CLOSED * value, "{name}: {ours}, WeightWatcher has {value}");
+    }
+    let theirs = theirs("mp_fit");
+    let mean = theirs.names().map(|name| theirs.number(name, "mp_softrank").unwrap()).sum::<f64>() / 39.0;
+    assert!((summary["mp_softrank"].as_f64().unwrap() - mean).abs() < 2.0 * NOISE * mean);
+    for row in report["rows"].as_array().unwrap() {
+        let number = |value: &serde_json::Value| value.as_f64().unwrap();
+        let curve = row["curves"]["xmin"].as_array().unwrap();
+        // The fit is on its curve, and is its lowest point.
+        let lowest = curve.iter().min_by(|a, b| number(&a["D"]).total_cmp(&number(&b["D"]))).unwrap();
+        for (on_curve, in_row) in
+            [("xmin", "xmin"), ("alpha", "alpha"), ("D", "D"), ("sigma", "sigma"), ("tail_len", "num_pl_spikes")]
+        {
+            assert_eq!(number(&lowest[on_curve]), number(&row[in_row]), "{} {in_row}", row["name"]);
+        }
+        for curve in ["xmin", "hill", "deltas"] {
+            assert!((30..=51).contains(&row["curves"][curve].as_array().unwrap().len()), "{} {curve}", row["name"]);
+        }
+        // Eigenvalues of trained weights repel each other as those of random ones.
+        assert!((0.4..0.65).contains(&number(&row["measures"]["level_spacing_ratio"])), "{}", row["name"]);
+    }
+}
+
+/// The columns of the tool's `describe()`, in the order of its table.
+#[test]
+fn described_layers() {
+    let result = heavytail(["describe", "--format", "csv", "--layers", "encoder.layer.0.attention.self.query"]);
+    let text = String::from_utf8(result.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("layer_id,name,M,N,Q,layer_type,longname,num_evals,rf,"), "{text}");
+    assert_eq!(lines.len(), 2, "{text}");
+    let query = "encoder.layer.0.attention.self.query";
+    assert!(lines[1].contains(&format!(",{query},384,384,1.0,dense,{query},384,1,")), "{text}");
 }
 
 /// The rows of one table by name and slice.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::paired::{mean_interval, permutation_p, wilcoxon_p};
-use crate::report::{Cell, ComparisonRow, LayerRow, LevelInfo, Measures, Number, Status};
+use crate::report::{Cell, ComparisonRow, LayerRow, LevelInfo, Measures, Number, Status, Summary};
 
 /// One row per level over `rows`, in the order of `levels`; the first level is the baseline. `rows` may hold part of the
 /// layers: a level is compared with the baseline over the layers that both have.
@@ -34,6 +34,29 @@ pub fn compare<'a>(
             compare_level(level, rows, &baseline_alphas, baseline_mean, failures_count)
         })
         .collect()
+}
+
+/// Means over the rows of each level, in the order of `levels`. Rows without a value are left out of its mean.
+pub fn summarise(levels: &[LevelInfo], rows: &[LayerRow]) -> Vec<Summary> {
+    let summary = |level: &LevelInfo| {
+        let rows = || rows.iter().filter(|row| row.quantization == level.name);
+        // NaN as pandas has it: not counted.
+        let mean_of = |value: fn(&LayerRow) -> Number| -> Number {
+            mean(rows().filter_map(|row| value(row).0).filter(|v| !v.is_nan())).into()
+        };
+        let soft_ranks: Vec<&Cell> = rows().filter_map(|row| row.measures.get("mp_softrank")).collect();
+        Summary {
+            quantization: level.name.clone(),
+            log_norm: mean_of(|r| r.log_norm),
+            alpha: mean_of(|r| r.alpha),
+            alpha_weighted: mean_of(|r| r.alpha_weighted),
+            log_alpha_norm: mean_of(|r| r.log_alpha_norm),
+            log_spectral_norm: mean_of(|r| r.log_spectral_norm),
+            stable_rank: mean_of(|r| r.stable_rank),
+            mp_softrank: (!soft_ranks.is_empty()).then(|| mean(soft_ranks.into_iter().filter_map(Cell::number)).into()),
+        }
+    };
+    levels.iter().map(summary).collect()
 }
 
 fn compare_level(

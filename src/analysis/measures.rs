@@ -5,14 +5,15 @@ use std::ops::Range;
 use super::layer::LayerTask;
 use super::layers::Layer;
 use super::options::Options;
-use super::trust::add_trust;
+use super::trust::{Spectra, add_trust};
 use crate::error::Result;
 use crate::matrix::Matrix;
-use crate::powerlaw::xmin_mid_alpha;
+use crate::powerlaw::{hill_curve, kept, xmin_mid_alpha, xmin_scan};
 use crate::quant::Damage;
-use crate::report::{Cell, LayerRow};
+use crate::report::{Cell, Curves, DeltaPoint, LayerRow, Status};
 use crate::spectrum::{
-    NoiseFit, VectorMeasures, erg_point, fit_noise, jensen_shannon_distance, shuffle, square_blocks, vector_measures,
+    NoiseFit, VectorMeasures, erg_point, fit_noise, jensen_shannon_distance, log_spacings, shuffle, spacing_ratio,
+    square_blocks, vector_measures,
 };
 
 /// Adds the columns that the options ask for to a row that is filled in. `eigenvalues` are the row's, ascending;
@@ -41,14 +42,59 @@ pub(super) fn add_measures(
         let alpha = block_alpha(task, slices.clone(), &matrix, options.farms as usize)?;
         set(row, "alpha_farms", alpha);
     }
+    if options.deltas {
+        set(row, "level_spacing_ratio", spacing_ratio(eigenvalues));
+        set(row, "log_delta_mean", mean_log_spacing(eigenvalues));
+    }
+    if options.curves > 0 {
+        row.curves = Some(curves(eigenvalues, options.curves as usize));
+    }
+    let randomized = Randomized { task, slices, matrix };
+    let mut random = None;
     if options.randomize {
-        let randomized = Randomized { task, slices, matrix };
-        randomized.add(row, eigenvalues)?;
+        random = Some(randomized.add(row, eigenvalues)?);
+    } else if options.trust {
+        random = Some(randomized.eigenvalues(0)?);
     }
     if options.detx {
         add_erg_point(row, eigenvalues, options);
     }
-    Ok(if options.trust { add_trust(row, eigenvalues, place, options) } else { Vec::new() })
+    if options.detx || options.trust {
+        add_setol(row, eigenvalues);
+    }
+    let Some(random) = random.filter(|_| options.trust) else { return Ok(Vec::new()) };
+    Ok(add_trust(row, Spectra { own: eigenvalues, random: &random }, place, options))
+}
+
+/// The curves of a spectrum (ascending), each of no more than about `most` points.
+pub fn curves(eigenvalues: &[f64], most: usize) -> Curves {
+    let spacings = log_spacings(eigenvalues);
+    let delta = |below: usize| DeltaPoint { place: below + 1, log_delta: spacings[below].into() };
+    Curves {
+        xmin: xmin_scan(eigenvalues, most),
+        hill: hill_curve(eigenvalues, most),
+        deltas: kept(spacings.len(), most).into_iter().map(delta).collect(),
+    }
+}
+
+/// Mean of `log10` of the distances between different neighbours.
+fn mean_log_spacing(eigenvalues: &[f64]) -> Option<f64> {
+    let logs: Vec<f64> = log_spacings(eigenvalues).into_iter().filter(|v| v.is_finite()).collect();
+    (!logs.is_empty()).then(|| logs.iter().sum::<f64>() / logs.len() as f64)
+}
+
+/// How far the fit is from SETOL's ideal layer, which has alpha = 2 and its tail begin where `|det X| = 1`: alpha less 2, and
+/// `log10` of xmin over the eigenvalue at that point. Both are 0 there.
+///
+/// # Source
+/// Martin and Hinrichs 2025 (SETOL), sections 5 and 6.
+fn add_setol(row: &mut LayerRow, eigenvalues: &[f64]) {
+    let fitted = row.status == Status::Success;
+    let point = erg_point(eigenvalues, false).filter(|point| point.count > 0 && point.value > 0.0);
+    let alpha = row.alpha.0.filter(|alpha| fitted && alpha.is_finite());
+    let ratio = row.xmin.0.filter(|_| fitted).zip(point).map(|(xmin, point)| libm::log10(xmin / point.value));
+    set(row, "setol_alpha_distance", alpha.map(|alpha| alpha - 2.0));
+    set(row, "setol_xmin_log_ratio", ratio);
 }
 
 /// The `xmin_mid` alpha of the eigenvalues of all square blocks together.
@@ -147,7 +193,8 @@ struct Randomized<'a, F> {
 }
 
 impl<F: Fn(usize) -> Result<Matrix>> Randomized<'_, F> {
-    fn add(&self, row: &mut LayerRow, eigenvalues: &[f64]) -> Result<()> {
+    /// Adds the comparison with the spectrum of the first random order, and returns that spectrum.
+    fn add(&self, row: &mut LayerRow, eigenvalues: &[f64]) -> Result<Vec<f64>> {
         /// A spectrum of fewer values is taken of several orders.
         const FEW: usize = 100;
         let compat = self.task.options.compat.is_weightwatcher();
@@ -159,7 +206,7 @@ impl<F: Fn(usize) -> Result<Matrix>> Randomized<'_, F> {
         }
         all.sort_by(f64::total_cmp);
         // The tool takes distances to an order of its own.
-        let compared = if compat { self.eigenvalues(replicas)? } else { first };
+        let compared = if compat { self.eigenvalues(replicas)? } else { first.clone() };
         set(row, "max_rand_eval", all.last().copied());
         set(row, "rand_distance", jensen_shannon_distance(eigenvalues, &compared));
         let largest = compared.last().copied().zip(eigenvalues.last().copied());
@@ -168,7 +215,7 @@ impl<F: Fn(usize) -> Result<Matrix>> Randomized<'_, F> {
         add_noise_fit(row, self.task.layer, &all, "rand_", self.task.options);
         let traps = row.measures.get("rand_num_spikes").and_then(Cell::number);
         set(row, "num_traps", traps);
-        Ok(())
+        Ok(first)
     }
 
     /// The spectrum of the weights in the random order of that number, the same at every level; ascending.

@@ -16,6 +16,7 @@ mod trust;
 pub use compare::compare;
 pub use layer::LayerTask;
 pub use layers::{Layer, LayerKind, Selection, select};
+pub use measures::curves;
 pub use options::{Compat, Options};
 pub use plan::{Limits, Next};
 pub use run::{Analysis, Finished, Progress, comparison, describe, report};

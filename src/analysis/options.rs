@@ -93,6 +93,10 @@ pub struct Options {
     pub seed: u64,
     /// Whether to measure how localised the eigenvectors are.
     pub vectors: bool,
+    /// Whether to add level statistics: how far neighbouring eigenvalues are apart.
+    pub deltas: bool,
+    /// About how many points of each curve a row keeps for pictures, at most; 0 for none.
+    pub curves: u64,
     /// Whether to add the evidence for each alpha and its verdict.
     pub trust: bool,
     /// How many samples the evidence draws, of each kind.
@@ -129,6 +133,8 @@ impl Default for Options {
             randomize: false,
             seed: 0,
             vectors: false,
+            deltas: false,
+            curves: 0,
             trust: false,
             draws: 200,
             farms: 0,
@@ -193,6 +199,8 @@ impl Options {
                 ("randomize", options.randomize.to_string()),
                 ("seed", options.seed.to_string()),
                 ("vectors", options.vectors.to_string()),
+                ("deltas", options.deltas.to_string()),
+                ("curves", options.curves.to_string()),
                 ("trust", options.trust.to_string()),
                 ("draws", options.draws.to_string()),
                 ("farms", options.farms.to_string()),

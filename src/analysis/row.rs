@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::powerlaw::{FixFingers, PowerLawFit, VariedFit, fit_truncated, fit_varied, peak};
 use crate::quant::Scheme;
 use crate::report::{LayerRow, Measures, Number, Status};
-use crate::spectrum::{Metrics, alpha_norm_log10};
+use crate::spectrum::{Metrics, alpha_norm_log10, scaled_alpha_norm_log10};
 
 /// A row of which nothing is known but the layer.
 pub(super) fn empty_row(layer: &Layer, choice: Choice) -> LayerRow {
@@ -60,6 +60,7 @@ pub(super) fn empty_row(layer: &Layer, choice: Choice) -> LayerRow {
         sqnr_db: Number::NONE,
         scheme_used: used.filter(|scheme| *scheme != Scheme::Stored).map(|scheme| scheme.to_string()),
         measures: Measures::new(),
+        curves: None,
     }
 }
 
@@ -78,7 +79,8 @@ pub(super) fn fill(row: &mut LayerRow, layer: &Layer, spectrum: &Spectrum, optio
     row.log_spectral_norm = number(log_spectral_norm);
     row.stable_rank = number(metrics.stable_rank);
     row.matrix_rank = number(metrics.matrix_rank as f64);
-    row.entropy = number(metrics.entropy);
+    // One eigenvalue has nothing to be spread over; the tool divides by ln(1 + 1e-10).
+    row.entropy = if metrics.matrix_rank > 1 || compat { number(metrics.entropy) } else { Number::NONE };
     row.rank_loss = number(spectrum.rank_loss as f64);
     row.weak_rank_loss = number(metrics.weak_rank_loss as f64);
     row.sv_max = number(spectrum.sv_max);
@@ -165,8 +167,11 @@ fn fill_fit(row: &mut LayerRow, fit: &PowerLawFit, eigenvalues: &[f64], log_spec
     row.num_pl_spikes = Number::from(fit.tail_len as f64);
     warning(fit.alpha).clone_into(&mut row.warning);
     row.alpha_weighted = (fit.alpha * log_spectral_norm).into();
-    let log_alpha_norm = alpha_norm_log10(eigenvalues, fit.alpha);
-    row.log_alpha_norm = if compat { log_alpha_norm.into() } else { Number::finite(log_alpha_norm) };
+    row.log_alpha_norm = if compat {
+        alpha_norm_log10(eigenvalues, fit.alpha).into()
+    } else {
+        Number::finite(scaled_alpha_norm_log10(eigenvalues, fit.alpha))
+    };
     if let Some(oddity) = fit.degenerate() {
         row.reason = Some(oddity);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use super::compare::compare;
+use super::compare::{compare, summarise};
 use super::layer::{Choice, LayerTask, failed_rows};
 use super::layers::{Layer, Selection, select};
 use super::options::{Compat, Options};
@@ -96,6 +96,7 @@ pub fn report(head: &Head, rows: &[LayerRow], status: RunStatus) -> ModelReport 
         head: head.clone(),
         comparison: comparison(head, &rows),
         comparison_all_rows: compare(&head.levels, &rows, failures_count(head)),
+        summary: summarise(&head.levels, &rows),
         rows,
     }
 }

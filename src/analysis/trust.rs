@@ -6,6 +6,7 @@ use crate::powerlaw::{
     goodness_of_fit, judge, log_log_r_squared, plateau, xmin_curve, xmin_mid_alpha,
 };
 use crate::report::{Cell, LayerRow, Status};
+use crate::spectrum::jensen_shannon_distance;
 
 /// A row with the bootstrap's alphas, which are kept until its change against the baseline is known.
 #[derive(Debug, Clone)]
@@ -14,10 +15,30 @@ pub(super) struct Measured {
     pub draws: Vec<f64>,
 }
 
-/// Adds the verdict and what it is built from. `eigenvalues` are the row's, ascending; `place` tells layers apart. Returns
-/// the bootstrap's alphas.
-pub(super) fn add_trust(row: &mut LayerRow, eigenvalues: &[f64], place: u64, options: &Options) -> Vec<f64> {
+/// The eigenvalues of a row, and those of the same weights in random order; ascending.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spectra<'a> {
+    pub own: &'a [f64],
+    pub random: &'a [f64],
+}
+
+impl Spectra<'_> {
+    /// How many eigenvalues are above all those of the random order: what no accident of the entries' sizes explains.
+    fn above_random(self) -> usize {
+        let largest = self.random.last().copied().unwrap_or(f64::INFINITY);
+        self.own.len() - self.own.partition_point(|v| *v <= largest)
+    }
+}
+
+/// Adds the verdict and what it is built from. `place` tells layers apart. Returns the bootstrap's alphas.
+pub(super) fn add_trust(row: &mut LayerRow, spectra: Spectra, place: u64, options: &Options) -> Vec<f64> {
     const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let eigenvalues = spectra.own;
+    if !options.randomize {
+        let distance = jensen_shannon_distance(eigenvalues, spectra.random);
+        row.measures.insert("rand_distance".to_owned(), distance.into());
+    }
+    row.measures.insert("num_above_random".to_owned(), (spectra.above_random() as f64).into());
     let mut set = |name: &str, value: Cell| row.measures.insert(name.to_owned(), value);
     set("alpha_xmin_mid", xmin_mid_alpha(eigenvalues).into());
     set("alpha_xmin_peak", fit_xmin_peak(eigenvalues).ok().map(|fit| fit.alpha).filter(|a| a.is_finite()).into());
@@ -56,7 +77,7 @@ pub(super) fn add_trust(row: &mut LayerRow, eigenvalues: &[f64], place: u64, opt
         set(&format!("p_{}", law.as_str()), comparison.map(|c| c.p).into());
     }
     let values = eigenvalues.iter().filter(|v| **v > SMALLEST).count();
-    let evidence = Evidence { values, fit, plateau, goodness };
+    let evidence = Evidence { values, fit, plateau, goodness, above_random: Some(spectra.above_random()) };
     let (verdict, reason) = judge(&evidence);
     set("verdict", verdict.as_str().to_owned().into());
     set("verdict_reason", reason.into());

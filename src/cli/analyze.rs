@@ -19,8 +19,8 @@ use crate::analysis::{
 use crate::error::Error;
 use crate::progress::Cancellation;
 use crate::report::{
-    ModelReport, Number, RunStatus, Status, comparison_cells, comparison_csv, comparison_markdown, details_csv,
-    report_json,
+    ModelReport, Number, RunStatus, Status, Summary, comparison_cells, comparison_csv, comparison_markdown,
+    details_csv, report_json,
 };
 
 pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
@@ -179,7 +179,7 @@ fn write_files(folder: &Path, report: &ModelReport) -> Result<(), Failure> {
 }
 
 fn summary(report: &ModelReport, quiet: bool) -> String {
-    let mut comparison = comparison_table(report);
+    let mut comparison = comparison_table(report) + &means_table(&report.summary);
     let layers = finished_layers(report);
     let skipped = report.head.skipped.len();
     comparison += &format!("\n{layers} layers analysed, {skipped} tensors left out (`heavytail describe` says why)\n");
@@ -225,6 +225,29 @@ fn correlation_table(rows: &[ScoreCorrelation]) -> String {
         ]);
     }
     format!("\nRank correlation of scores with measures of the weights\n{view}\n")
+}
+
+/// `WeightWatcher`'s `get_summary()`, a line a level.
+fn means_table(summary: &[Summary]) -> String {
+    let fixed = |value: Number| value.0.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
+    let has_noise_fit = summary.iter().any(|level| level.mp_softrank.is_some());
+    let mut headings =
+        vec!["Level", "log_norm", "alpha", "alpha_weighted", "log_alpha_norm", "log_spectral_norm", "stable_rank"];
+    headings.extend(has_noise_fit.then_some("mp_softrank"));
+    let mut view = table(&headings);
+    for level in summary {
+        let means = [
+            level.log_norm,
+            level.alpha,
+            level.alpha_weighted,
+            level.log_alpha_norm,
+            level.log_spectral_norm,
+            level.stable_rank,
+        ];
+        let all = means.into_iter().chain(level.mp_softrank);
+        view.add_row(std::iter::once(level.quantization.clone()).chain(all.map(fixed)));
+    }
+    format!("\nMeans over all rows, embeddings included (WeightWatcher's get_summary)\n{view}\n")
 }
 
 fn comparison_table(report: &ModelReport) -> String {

@@ -100,8 +100,8 @@ pub(super) struct Describe {
     pub selection: SelectionArgs,
 
     /// How to print it.
-    #[arg(long, value_enum, default_value_t = DescribeFormatArg::Table)]
-    pub format: DescribeFormatArg,
+    #[arg(long, value_enum, default_value_t = RowsFormatArg::Table)]
+    pub format: RowsFormatArg,
 }
 
 #[derive(Debug, Args)]
@@ -207,6 +207,13 @@ pub(super) enum CompatArg {
 pub(super) enum FormatArg {
     Table,
     Markdown,
+    Csv,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum RowsFormatArg {
+    Table,
     Csv,
     Json,
 }

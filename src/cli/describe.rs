@@ -4,18 +4,19 @@ use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::arguments::{Describe, DescribeFormatArg};
+use super::arguments::{Describe, RowsFormatArg};
 use super::source::Source;
 use super::{Failure, print};
 use crate::analysis::describe;
-use crate::report::Head;
+use crate::report::{Head, layers_csv};
 
 pub(super) fn run(arguments: &Describe) -> Result<ExitCode, Failure> {
     let source = Source::open(arguments.model.as_deref())?;
     let head = describe(&source.model, &arguments.selection.options())?;
     let text = match arguments.format {
-        DescribeFormatArg::Json => serde_json::to_string_pretty(&head).unwrap_or_default() + "\n",
-        DescribeFormatArg::Table => tables(&head),
+        RowsFormatArg::Json => serde_json::to_string_pretty(&head).unwrap_or_default() + "\n",
+        RowsFormatArg::Table => tables(&head),
+        RowsFormatArg::Csv => layers_csv(&head.layers),
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -51,7 +51,7 @@ pub(super) struct MeasureArgs {
     pub xmin_max: Option<f64>,
 
     /// Add detX_num, detX_val, detX_val_unrescaled, num_ERG_spikes, ERG_gap: where the product of the largest eigenvalues
-    /// is 1.
+    /// is 1; and how far the fit is from SETOL's ideal: setol_alpha_distance, setol_xmin_log_ratio.
     #[arg(long, visible_alias = "erg")]
     pub detx: bool,
 
@@ -68,6 +68,14 @@ pub(super) struct MeasureArgs {
     /// loc_ratio,part_ratio}. Several times slower.
     #[arg(long)]
     pub vectors: bool,
+
+    /// Add level_spacing_ratio and log_delta_mean: how far neighbouring eigenvalues are apart.
+    #[arg(long)]
+    pub deltas: bool,
+
+    /// Keep curves of at most some N points in report.json: alpha and D against xmin, Hill's estimates, distances of eigenvalues.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_value_t = 0, default_missing_value = "200")]
+    pub curves: u64,
 
     /// Say how far each alpha can be trusted: adds a verdict with its reason, bootstrap intervals, goodness of fit, the
     /// alphas of nearly as good fits, likelihood ratios to other laws, Hill alphas; the change of alpha with its interval;
@@ -134,6 +142,8 @@ impl MeasureArgs {
             randomize: self.randomize,
             seed: self.seed,
             vectors: self.vectors,
+            deltas: self.deltas,
+            curves: self.curves,
             trust: self.trust,
             draws: self.draws,
             farms: self.farms,

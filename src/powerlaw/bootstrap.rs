@@ -1,11 +1,11 @@
-//! How sure a fit is: the bootstrap, the goodness-of-fit test, and the fits that nearly won.
+//! How sure a fit is: the bootstrap and the goodness-of-fit test.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
 use rayon::prelude::*;
 
-use super::mle::{Chosen, SMALLEST, fit_csn_sample, spreads};
-use super::xmin::{Candidate, Sample, ks_distance};
+use super::mle::{Chosen, SMALLEST, fit_csn_sample};
+use super::xmin::Sample;
 
 /// A 95% interval, by percentiles of the draws.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,47 +117,6 @@ pub fn goodness_of_fit(values: &[f64], sets: usize, seed: u64) -> Option<f64> {
     Some(count as f64 / sets as f64)
 }
 
-/// Alpha and distance for every different xmin but the largest value.
-///
-/// # Cost
-/// `n^2 / 2` exponentials: 3 ms for 1000 values.
-pub fn xmin_curve(values: &[f64]) -> Vec<CurvePoint> {
-    let data = &values[values.partition_point(|v| *v <= SMALLEST)..];
-    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
-    let spreads = spreads(&logs);
-    (0..data.len().saturating_sub(1))
-        .filter(|start| data[*start] < data[data.len() - 1] && (*start == 0 || data[start - 1] < data[*start]))
-        .map(|start| {
-            let alpha = 1.0 + (data.len() - start) as f64 / spreads[start];
-            let ks_distance = ks_distance(Sample { values: data, logs: &logs }, Candidate { start, alpha });
-            CurvePoint { xmin: data[start], alpha, ks_distance, tail_len: data.len() - start }
-        })
-        .collect()
-}
-
-/// One point of [`xmin_curve`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CurvePoint {
-    /// The lower end.
-    pub xmin: f64,
-    /// The exponent of the tail from there.
-    pub alpha: f64,
-    /// Its distance.
-    pub ks_distance: f64,
-    /// Its length.
-    pub tail_len: usize,
-}
-
-/// The smallest and largest alpha among the points whose distance is within a tenth of the smallest: one number for a
-/// plateau, far apart where the choice of xmin decides. `None` without points.
-pub fn plateau(curve: &[CurvePoint]) -> Option<(f64, f64)> {
-    const NEAR: f64 = 1.1;
-    let smallest = curve.iter().map(|p| p.ks_distance).fold(f64::INFINITY, f64::min);
-    let near = || curve.iter().filter(|p| p.ks_distance <= NEAR * smallest).map(|p| p.alpha);
-    near().next()?;
-    Some((near().fold(f64::INFINITY, f64::min), near().fold(f64::NEG_INFINITY, f64::max)))
-}
-
 /// The generator of one draw.
 fn generator(seed: u64, number: usize) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -216,16 +175,8 @@ mod tests {
     }
 
     #[test]
-    fn the_curve_holds_the_fit_and_its_plateau() {
-        let values = pareto(400, 2.5, 5);
-        let curve = xmin_curve(&values);
-        let fit = super::super::fit_csn(&values).unwrap();
-        let best = curve.iter().copied().reduce(|a, b| if b.ks_distance < a.ks_distance { b } else { a }).unwrap();
-        assert_eq!((best.xmin, best.alpha, best.ks_distance), (fit.xmin, fit.alpha, fit.ks_distance));
-        let (low, high) = plateau(&curve).unwrap();
-        assert!(low <= fit.alpha && fit.alpha <= high);
+    fn nothing_is_drawn_from_nothing() {
         assert!(bootstrap(&[], 2, 0).iter().all(|d| d.alpha.is_nan()));
-        assert_eq!(plateau(&xmin_curve(&[])), None);
     }
 
     #[test]

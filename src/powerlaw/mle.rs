@@ -48,10 +48,15 @@ pub struct FitFailure {
 pub const SMALLEST: f64 = 1e-5;
 
 /// Eigenvalues closer than this, relatively, are the same eigenvalue: rounding moves them by about 1e-14.
-const EQUAL: f64 = 1e-10;
+pub(super) const EQUAL: f64 = 1e-10;
 
 /// Below this many values `WeightWatcher` takes another path, with tails of at least eight.
 const FEW: usize = 20;
+
+/// How many values of a tail count in alpha: of a fit to few values one less than there are.
+pub(super) fn few_or_all(fitted: usize, tail: usize) -> f64 {
+    if fitted < FEW { tail as f64 - 1.0 } else { tail as f64 }
+}
 
 /// Fits a power law to `values` (ascending, any scale) as `WeightWatcher` 0.7.7 does with its default options.
 ///
@@ -169,7 +174,7 @@ fn scan_few(sample: Sample) -> Chosen {
     const FLAT: f64 = 1e-12;
     let n = sample.values.len();
     let spreads = spreads(sample.logs);
-    let alpha_of = |start: usize| 1.0 + (n - start - 1) as f64 / spreads[start];
+    let alpha_of = |start: usize| 1.0 + few_or_all(n, n - start) / spreads[start];
     let candidates: Vec<Candidate> = (0..n - 1)
         .filter(|start| n - start >= SHORTEST_TAIL && spreads[*start] > FLAT)
         .map(|start| Candidate { start, alpha: alpha_of(start) })

@@ -1,6 +1,7 @@
 //! Power-law fits of a list of numbers, and what speaks for and against them. Knows nothing of matrices.
 
 mod bootstrap;
+mod curves;
 mod family;
 mod hill;
 mod laws;
@@ -10,7 +11,8 @@ mod truncated;
 mod verdict;
 mod xmin;
 
-pub use bootstrap::{CurvePoint, Draw, Interval, bootstrap, goodness_of_fit, plateau, xmin_curve};
+pub use bootstrap::{Draw, Interval, bootstrap, goodness_of_fit};
+pub use curves::{CurvePoint, HillPoint, fit_from, fitted_density, hill_curve, kept, plateau, xmin_curve, xmin_scan};
 pub use hill::{alpha_q, hill_alpha, log_log_r_squared, xmin_mid_alpha};
 pub use laws::{Comparison, Law, LawFit, compare_laws, fit_law};
 pub use mle::{FitFailure, PowerLawFit, SMALLEST, fit_csn, fit_weightwatcher, fit_within};

@@ -44,6 +44,8 @@ pub struct Evidence {
     pub plateau: Option<(f64, f64)>,
     /// See [`super::goodness_of_fit`].
     pub goodness: Option<f64>,
+    /// How many values are above all those of a comparison without structure, if there is one.
+    pub above_random: Option<usize>,
 }
 
 /// Tails and samples below this give no reliable estimate: "a reasonable rule of thumb".
@@ -59,7 +61,7 @@ const FAR: f64 = 2.0;
 /// # Source
 /// Clauset, Shalizi, Newman 2009: section 3.2 (50 values), section 4.1 (p <= 0.1).
 pub fn judge(evidence: &Evidence) -> (Verdict, String) {
-    let Evidence { values, fit, plateau, goodness } = *evidence;
+    let Evidence { values, fit, plateau, goodness, above_random } = *evidence;
     if values < ENOUGH {
         return (Verdict::TooFew, format!("{values} eigenvalues, a fit needs about {ENOUGH}"));
     }
@@ -74,7 +76,11 @@ pub fn judge(evidence: &Evidence) -> (Verdict, String) {
         return (Verdict::XminUnstable, reason);
     }
     let p = goodness.map_or_else(String::new, |p| format!(", goodness of fit p = {p:.2}"));
-    (Verdict::Reliable, format!("{} eigenvalues in the tail{p}", fit.tail_len))
+    let random = above_random.map_or_else(String::new, |count| match count {
+        0 => ", none of them above those of the same weights in random order".to_owned(),
+        count => format!(", {} of them above all of the same weights in random order", count.min(fit.tail_len)),
+    });
+    (Verdict::Reliable, format!("{} eigenvalues in the tail{p}{random}", fit.tail_len))
 }
 
 #[cfg(test)]
@@ -84,7 +90,8 @@ mod tests {
     #[test]
     fn the_gravest_reason_comes_first() {
         let fit = PowerLawFit { alpha: 3.0, sigma: 0.2, ks_distance: 0.05, xmin: 1.0, xmax: 9.0, tail_len: 100 };
-        let good = Evidence { values: 400, fit, plateau: Some((2.9, 3.1)), goodness: Some(0.5) };
+        let good =
+            Evidence { values: 400, fit, plateau: Some((2.9, 3.1)), goodness: Some(0.5), above_random: Some(70) };
         assert_eq!(judge(&good).0, Verdict::Reliable);
         let unstable = Evidence { plateau: Some((2.5, 3.1)), ..good };
         assert_eq!(judge(&unstable).0, Verdict::XminUnstable);
@@ -93,6 +100,11 @@ mod tests {
         let short = Evidence { fit: PowerLawFit { tail_len: 49, ..fit }, ..other };
         assert_eq!(judge(&short).0, Verdict::ShortTail);
         assert_eq!(judge(&Evidence { values: 49, ..short }).0, Verdict::TooFew);
-        assert!(judge(&good).1.contains("p = 0.50"));
+        let reason = judge(&good).1;
+        assert_eq!(
+            reason,
+            "100 eigenvalues in the tail, goodness of fit p = 0.50, 70 of them above all of the same weights in random order"
+        );
+        assert!(judge(&Evidence { above_random: Some(0), ..good }).1.contains("none of them above"));
     }
 }

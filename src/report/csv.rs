@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use super::measures::{Cell, Measures};
 use super::number::Number;
-use super::rows::{ComparisonRow, LayerRow};
+use super::rows::{ComparisonRow, LayerInfo, LayerRow};
 
 /// A column: its name and how to read its cell.
 type Column<Row> = (&'static str, fn(&Row) -> String);
@@ -49,7 +49,7 @@ const DETAILS: &[Column<LayerRow>] = &[
     ("counted", |r| truth(r.counted)),
     ("quantized", |r| truth(r.quantized)),
     ("dtype", |r| r.dtype.clone()),
-    ("shape", |r| r.shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")),
+    ("shape", |r| shape(&r.shape)),
     ("bits_per_weight", |r| r.bits_per_weight.to_text()),
     ("nonzero_fraction", |r| r.nonzero_fraction.to_text()),
     ("relative_error", |r| r.relative_error.to_text()),
@@ -82,6 +82,28 @@ const COMPARISON: &[Column<ComparisonRow>] = &[
     ("pearson", |r| r.pearson.to_text()),
     ("spearman", |r| r.spearman.to_text()),
 ];
+
+/// What is known of a layer from the header: the columns of `WeightWatcher`'s `describe()`, then ours.
+const LAYERS: &[Column<LayerInfo>] = &[
+    ("layer_id", |r| text(r.layer_id)),
+    ("name", |r| r.name.clone()),
+    ("M", |r| text(r.m)),
+    ("N", |r| text(r.n)),
+    ("Q", |r| Number::from(r.q).to_text()),
+    ("layer_type", |r| r.layer_type.clone()),
+    ("longname", |r| r.name.clone()),
+    ("num_evals", |r| text(r.num_evals)),
+    ("rf", |r| text(r.rf)),
+    ("dtype", |r| r.dtype.clone()),
+    ("shape", |r| shape(&r.shape)),
+    ("counted", |r| truth(r.counted)),
+];
+
+/// The layers as `describe` lists them.
+pub fn layers_csv(layers: &[LayerInfo]) -> String {
+    const NONE: &Measures = &Measures::new();
+    write(LAYERS, |_| NONE, layers)
+}
 
 /// The rows as `details.csv`.
 pub fn details_csv<'a>(rows: impl IntoIterator<Item = &'a LayerRow>) -> String {
@@ -117,6 +139,10 @@ fn write<'a, Row: 'a>(
 
 fn text(value: impl Display) -> String {
     value.to_string()
+}
+
+fn shape(shape: &[u64]) -> String {
+    shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
 }
 
 fn truth(value: bool) -> String {

@@ -2,18 +2,20 @@
 //! notebooks written for it read our files.
 
 mod csv;
+mod curves;
 mod json;
 mod measures;
 mod number;
 mod rows;
 mod table;
 
-pub use self::csv::{comparison_csv, details_csv};
+pub use self::csv::{comparison_csv, details_csv, layers_csv};
+pub use self::curves::{Curves, DeltaPoint};
 pub use self::json::report_json;
 pub use self::measures::{Cell, Measures};
 pub use self::number::Number;
 pub use self::rows::{
     ComparisonRow, Head, LayerInfo, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,
-    Settings, Skipped, Status,
+    Settings, Skipped, Status, Summary,
 };
 pub use self::table::{ComparisonCell, comparison_cells, comparison_markdown};

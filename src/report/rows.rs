@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::curves::Curves;
 use super::measures::Measures;
 use super::number::Number;
 use crate::format::ModelFile;
@@ -252,6 +253,9 @@ pub struct LayerRow {
     /// Columns that were asked for, under `WeightWatcher`'s names where it has them.
     #[serde(default, skip_serializing_if = "Measures::is_empty")]
     pub measures: Measures,
+    /// Curves, if they were asked for: in JSON only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curves: Option<Curves>,
 }
 
 impl LayerRow {
@@ -314,6 +318,29 @@ pub struct ComparisonRow {
     pub measures: Measures,
 }
 
+/// Means over the rows of a level, embeddings included: what `WeightWatcher`'s `get_summary()` says, its names. A failed fit
+/// is left out, or in compatibility mode enters as -1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The level.
+    pub quantization: String,
+    /// Mean of `log_norm`.
+    pub log_norm: Number,
+    /// Mean of `alpha`.
+    pub alpha: Number,
+    /// Mean of `alpha_weighted`: alpha-hat.
+    pub alpha_weighted: Number,
+    /// Mean of `log_alpha_norm`.
+    pub log_alpha_norm: Number,
+    /// Mean of `log_spectral_norm`.
+    pub log_spectral_norm: Number,
+    /// Mean of `stable_rank`.
+    pub stable_rank: Number,
+    /// Mean of `mp_softrank`, where the Marchenko-Pastur law was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mp_softrank: Option<Number>,
+}
+
 /// The whole report: what `report.json` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelReport {
@@ -332,6 +359,9 @@ pub struct ModelReport {
     pub comparison: Vec<ComparisonRow>,
     /// The same over all rows, embeddings included, as `WeightWatcher`'s own summary has it.
     pub comparison_all_rows: Vec<ComparisonRow>,
+    /// Means by level over all rows, as `WeightWatcher`'s `get_summary()`.
+    #[serde(default)]
+    pub summary: Vec<Summary>,
     /// All rows: by level, then in the order of the layers.
     pub rows: Vec<LayerRow>,
 }

@@ -43,6 +43,17 @@ pub fn alpha_norm_log10(eigenvalues: &[f64], alpha: f64) -> f64 {
     libm::log10(eigenvalues.iter().map(|v| libm::pow(*v, alpha)).sum())
 }
 
+/// [`alpha_norm_log10`] where its sum would overflow too, which alphas above some 100 make it do.
+pub fn scaled_alpha_norm_log10(eigenvalues: &[f64], alpha: f64) -> f64 {
+    let plain = alpha_norm_log10(eigenvalues, alpha);
+    let largest = eigenvalues.last().copied().unwrap_or(0.0);
+    if plain.is_finite() || !(largest > 0.0 && alpha.is_finite()) {
+        return plain;
+    }
+    let scaled: f64 = eigenvalues.iter().map(|v| libm::pow(v / largest, alpha)).sum();
+    alpha * libm::log10(largest) + libm::log10(scaled)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +68,8 @@ mod tests {
         assert!((m.entropy - entropy).abs() < 1e-8);
         assert!((alpha_norm_log10(&[1.0, 2.0, 3.0], 2.0) - 14_f64.log10()).abs() < 1e-15);
         assert_eq!(alpha_norm_log10(&[0.0, 1.0], -1.0), f64::INFINITY);
+        assert_eq!(alpha_norm_log10(&[10.0, 10.0], 400.0), f64::INFINITY);
+        assert!((scaled_alpha_norm_log10(&[10.0, 10.0], 400.0) - (400.0 + 2_f64.log10())).abs() < 1e-12);
+        assert_eq!(scaled_alpha_norm_log10(&[1.0, 3.0], 2.0), alpha_norm_log10(&[1.0, 3.0], 2.0));
     }
 }

@@ -6,6 +6,7 @@ import { Controller } from "./controller.js";
 import { alert } from "./ui/alert.js";
 import { comparisonTable } from "./ui/comparison_table.js";
 import { FilesError } from "./files.js";
+import { isolate } from "./isolate.js";
 import { downloads } from "./ui/downloads.js";
 import { dropZone } from "./ui/drop_zone.js";
 import { engineStatus } from "./ui/engine_status.js";
@@ -136,3 +137,6 @@ async function demo() {
 
 showPhase();
 void controller.start();
+void isolate(() => ["starting", "idle"].includes(controller.phase) && !controller.model).then((how) => {
+  if (how === "reload helps") widgets.engine.reloadHelps();
+});

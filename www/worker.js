@@ -4,6 +4,7 @@
  * Every request stands alone (it names its files), so a fresh worker can take over at any time.
  * @import { Options, Head, Row, News, Engine, Status } from "./types.js"
  */
+import { engine } from "./engine.js";
 
 /** Pause before asking again when all that memory allows is in flight. */
 const WAIT_MS = 20;
@@ -12,20 +13,12 @@ const COMPARISON_EVERY_MS = 250;
 /** Rows are posted at most this often: each post costs the page a repaint. */
 const NEWS_EVERY_MS = 100;
 
-/**
- * The smallest module that uses relaxed SIMD (i8x16.relaxed_swizzle): a browser that lacks it refuses it.
- * From the package wasm-feature-detect (Apache-2.0).
- */
-const RELAXED_SIMD = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2, 11]);
-
 /** @type {Promise<{wasm: any, threads: number}> | undefined} */
 let loading;
 
 /** @param {number} threads 1: no pool */
 async function load(threads) {
-  // With relaxed SIMD: fused multiply-adds, which are faster and give the native program's bits.
-  const build = WebAssembly.validate(RELAXED_SIMD) ? "../heavytail.js" : "../plain/heavytail.js";
-  const wasm = await import(new URL(build, import.meta.url).href);
+  const wasm = await import(engine().script.href);
   await wasm.default();
   const pooled = threads > 1 && self.crossOriginIsolated && typeof wasm.initThreadPool === "function";
   if (pooled) {
@@ -46,8 +39,8 @@ const requests = {
   /** @param {{threads: number}} payload @returns {Promise<Engine>} */
   async start({ threads }) {
     loading = load(threads);
-    const engine = await loading;
-    return { version: engine.wasm.version(), threads: engine.threads, defaults: engine.wasm.default_options() };
+    const { wasm, threads: running } = await loading;
+    return { version: wasm.version(), threads: running, defaults: wasm.default_options() };
   },
 
   /** @param {{files: File[], options: Options}} payload */

@@ -47,12 +47,12 @@ describe("the main flow", () => {
     await page.demo();
     assert.equal(await page.alert(), "");
     for (const name of FILES) assert.ok((await page.download(name)).equals(await readFile(join(NATIVE, name))), name);
-  }, { url: () => stage.bare.url });
+  }, { url: () => stage.bare.url, options: { serviceWorkers: "block" }, complaints: [/blocked by Playwright/] });
 
   onPage("a browser without relaxed SIMD takes the plain module, whose numbers differ by rounding only", async (page) => {
     const requests = [];
     page.page.context().on("request", (request) => requests.push(request.url()));
-    await page.page.context().route("**/www/worker.js", async (route) => {
+    await page.page.context().route("**/www/engine.js", async (route) => {
       const answer = await route.fetch();
       await route.fulfill({ response: answer, body: (await answer.text()).replace("WebAssembly.validate(RELAXED_SIMD)", "false") });
     });

@@ -18,7 +18,11 @@ export function launch() {
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
 export async function openPage(browser, url, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  return openIn(await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options }), url);
+}
+
+/** The same in a context that may have been there before. @param {import("playwright-core").BrowserContext} context @param {string} url */
+export async function openIn(context, url) {
   const page = await context.newPage();
   page.setDefaultTimeout(STEP);
   const complaints = [];

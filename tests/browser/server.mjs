@@ -1,6 +1,6 @@
 // A static server for one folder, with the headers that a test asks for.
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 
@@ -13,39 +13,39 @@ const TYPES = {
   ".json": "application/json",
 };
 
-/** What the page must live with: no inline script or style, no eval but wasm's, no address but its own. */
-const POLICY =
-  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'";
+/** What index.html asks for must hold in the workers too, which take a policy from headers only. @param {string} root */
+async function policyOf(root) {
+  const [, policy] = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(await readFile(join(root, "index.html"), "utf8")) ?? [];
+  return policy;
+}
 
 /**
- * @param {string} root the folder
- * @param {{isolated?: boolean}} options isolated: send COOP and COEP, so that the page may use threads
- * @returns {Promise<{url: string, requests: string[], close(): Promise<void>}>}
+ * @param {string} root the folder; the `root` of the answer may be changed while it runs, as a host is given another version
+ * @param {{isolated?: boolean, prefix?: string}} options isolated: send COOP and COEP, so that the page may use threads, and the content
+ *   security policy; without it the server sends no header of use, as many static hosts. prefix: the folder of the site it stands in
  */
-export async function serve(root, { isolated = true } = {}) {
-  const requests = [];
+export async function serve(root, { isolated = true, prefix = "/" } = {}) {
+  const policy = await policyOf(root);
+  const site = { root, url: "", requests: /** @type {string[]} */ ([]), close: () => new Promise((resolve) => server.close(resolve).closeAllConnections()) };
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-    requests.push(path);
-    const file = join(root, normalize(path.endsWith("/") ? `${path}index.html` : path));
-    const found = await stat(file).catch(() => null);
-    if (!found?.isFile()) {
+    site.requests.push(path);
+    const file = path.startsWith(prefix) && join(site.root, normalize(`/${path.slice(prefix.length)}${path.endsWith("/") ? "index.html" : ""}`));
+    const found = file && (await stat(file).catch(() => null));
+    if (!found || !found.isFile()) {
       response.writeHead(404).end();
       return;
     }
     response.writeHead(200, {
       "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
       "Content-Length": found.size,
-      "Content-Security-Policy": POLICY,
-      "X-Content-Type-Options": "nosniff",
-      ...(isolated ? { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" } : {}),
+      ...(isolated
+        ? { "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" }
+        : { "Cache-Control": "max-age=600" }),
     });
     createReadStream(file).pipe(response);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${server.address().port}/`,
-    requests,
-    close: () => new Promise((resolve) => server.close(resolve).closeAllConnections()),
-  };
+  site.url = `http://127.0.0.1:${server.address().port}${encodeURI(prefix)}`;
+  return site;
 }

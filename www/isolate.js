@@ -1,0 +1,42 @@
+// @ts-check
+/** Installs the service worker: threads on hosts that can't send headers, and the page without a network. */
+import { engine } from "./engine.js";
+
+const ONCE = "heavytail reloaded";
+/** On a slow line the page doesn't wait for ever to learn whether it will be reloaded. */
+const PATIENCE_MS = 8000;
+
+/**
+ * Resolves when it is settled how this page runs; a page that gets its threads by loading again does so here, once.
+ * @param {() => boolean} untouched nothing was opened yet that loading again would lose
+ * @returns {Promise<"as it is" | "reload helps">}
+ */
+export async function isolate(untouched) {
+  if (!("serviceWorker" in navigator) || !window.isSecureContext) return "as it is";
+  // www/serve sends the headers, and shows what was just built
+  if (crossOriginIsolated && ["localhost", "127.0.0.1"].includes(location.hostname)) return "as it is";
+  try {
+    const controlled = navigator.serviceWorker.controller !== null;
+    const script = new URL(`service_worker.js?engine=${engine().name}`, document.baseURI);
+    const registration = await navigator.serviceWorker.register(script, { updateViaCache: "none" });
+    if (crossOriginIsolated || controlled || !(await takesOver(registration))) return "as it is";
+    if (!untouched() || sessionStorage.getItem(ONCE)) return "reload helps";
+    sessionStorage.setItem(ONCE, "yes");
+    location.reload();
+    return await new Promise(() => {});
+  } catch {
+    return "as it is"; // private windows and strict settings: one thread, and a network
+  }
+}
+
+/** @param {ServiceWorkerRegistration} registration @returns {Promise<boolean>} */
+function takesOver(registration) {
+  if (registration.active && !registration.installing) return Promise.resolve(true); // loaded past it, with Shift
+  return new Promise((resolve) => {
+    navigator.serviceWorker.addEventListener("controllerchange", () => resolve(true), { once: true });
+    registration.installing?.addEventListener("statechange", (event) => {
+      if (/** @type {ServiceWorker} */ (event.target).state === "redundant") resolve(false);
+    });
+    setTimeout(() => resolve(false), PATIENCE_MS);
+  });
+}

@@ -1,0 +1,120 @@
+// @ts-check
+/**
+ * Serves the page from a cache that holds exactly one version of it: with the headers that threads need, which many static hosts can't
+ * send, and without a network after the first visit. Answers for the page's own files only: what users open or fetch never passes through here.
+ */
+const worker = /** @type {any} */ (self);
+
+/**
+ * What this version consists of; www/precache.mjs writes it in place of null.
+ * @type {{version: string, policy: string, files: Record<string, string>} | null} files: path to SHA-256
+ */
+const BUILD = null;
+
+const ROOT = new URL("./", location.href);
+/** One origin may hold several copies of the page, in several folders. */
+const CACHES = `heavytail ${ROOT.pathname} `;
+const CACHE = CACHES + (BUILD?.version ?? "");
+const START = "index.html";
+
+/** The build of the wasm module that this browser doesn't take, the demo model and texts are kept when they are asked for. */
+const UNUSED = new URL(location.href).searchParams.get("engine") === "plain" ? /^(heavytail|snippets\/)/ : /^plain\//;
+const LATER = /^demo\/|\/(LICENSE|NOTICE|README)|\/licenses\//;
+
+/** @type {Record<string, string>} */
+const TYPES = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+  json: "application/json",
+  svg: "image/svg+xml",
+  png: "image/png",
+  wasm: "application/wasm",
+};
+
+worker.addEventListener("install", (/** @type {any} */ event) => {
+  event.waitUntil(install());
+});
+
+worker.addEventListener("activate", (/** @type {any} */ event) => {
+  event.waitUntil(activate());
+});
+
+worker.addEventListener("message", (/** @type {any} */ event) => {
+  if (event.data === "take over") worker.skipWaiting();
+});
+
+worker.addEventListener("fetch", (/** @type {any} */ event) => {
+  const { request } = event;
+  const url = new URL(request.url);
+  if (!BUILD || request.method !== "GET" || request.headers.has("range") || url.origin !== ROOT.origin || !url.pathname.startsWith(ROOT.pathname)) return;
+  const path = url.pathname.slice(ROOT.pathname.length);
+  const start = request.mode === "navigate" && (path === "" || path === START);
+  if (start) event.respondWith(begin());
+  else if (path in BUILD.files && url.search === "") event.respondWith(file(path));
+});
+
+/** All or nothing: while a new version is being put up, or when a file doesn't arrive, the version before stays. */
+async function install() {
+  if (!BUILD) return;
+  const cache = await caches.open(CACHE);
+  const needed = Object.keys(BUILD.files).filter((path) => !UNUSED.test(path) && !LATER.test(path));
+  await Promise.all(needed.map((path) => keep(cache, path)));
+}
+
+async function activate() {
+  for (const name of await caches.keys()) {
+    if (name.startsWith(CACHES) && name !== CACHE) await caches.delete(name);
+  }
+  await worker.clients.claim(); // after the very first visit; later versions come in with a navigation
+}
+
+/** The page itself. A newer version that waits takes over first, unless another tab still runs this one. */
+async function begin() {
+  const { waiting } = worker.registration;
+  if (waiting && (await worker.clients.matchAll()).length < 2) {
+    waiting.postMessage("take over");
+    return new Response("", { headers: { Refresh: "0" } });
+  }
+  return file(START);
+}
+
+/** @param {string} path */
+async function file(path) {
+  const cache = await caches.open(CACHE);
+  return (await cache.match(path)) ?? keep(cache, path);
+}
+
+/**
+ * Fetches a file of this very version into the cache. A copy of another version, which the browser or the host may still hold, is refused.
+ * @param {Cache} cache
+ * @param {string} path
+ */
+async function keep(cache, path) {
+  for (const mode of /** @type {RequestCache[]} */ (["default", "reload"])) {
+    const answer = await fetch(new URL(path, ROOT), { cache: mode });
+    const bytes = await answer.arrayBuffer();
+    if (!answer.ok || (await sha256(bytes)) !== BUILD?.files[path]) continue;
+    const response = new Response(bytes, { headers: headers(path) });
+    await cache.put(path, response.clone()).catch(() => {}); // storage is full: the network serves as well
+    return response;
+  }
+  throw new TypeError(`${path} on this host isn't of version ${BUILD?.version}`);
+}
+
+/** @param {string} path */
+function headers(path) {
+  return {
+    "Content-Type": TYPES[path.split(".").pop() ?? ""] ?? "application/octet-stream",
+    "Content-Security-Policy": BUILD?.policy ?? "", // a worker has no <meta>
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+  };
+}
+
+/** @param {ArrayBuffer} bytes */
+async function sha256(bytes) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,6 +1,6 @@
 //! Which layers are asked for, by id, type or name.
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use glob::Pattern;
 
 use super::options::Options;
 use crate::error::{Error, Result, quoted};
@@ -11,7 +11,7 @@ struct Group {
     is_empty: bool,
     ids: Vec<u64>,
     types: Vec<String>,
-    names: GlobSet,
+    names: Vec<Pattern>,
 }
 
 /// The layers that are wanted: those of the first group, or all if it is empty, less those of the second.
@@ -51,8 +51,7 @@ impl LayerFilter {
                     "embedding" => is_embedding && !self.as_weightwatcher,
                     wanted => wanted == layer_type,
                 })
-                || group.names.is_match(name)
-                || group.names.is_match(format!("{name}.weight"))
+                || group.names.iter().any(|pattern| pattern.matches(name) || pattern.matches(&format!("{name}.weight")))
         };
         (self.kept.is_empty || matches(&self.kept)) && !matches(&self.left_out)
     }
@@ -62,7 +61,6 @@ impl Group {
     fn new<'a>(items: impl Iterator<Item = &'a str>) -> Result<Self> {
         const TYPES: [&str; 3] = ["dense", "conv2d", "embedding"];
         let mut group = Self { is_empty: true, ..Self::default() };
-        let mut names = GlobSetBuilder::new();
         for item in items {
             group.is_empty = false;
             if let Ok(id) = item.parse() {
@@ -70,13 +68,11 @@ impl Group {
             } else if TYPES.contains(&item) {
                 group.types.push(item.to_owned());
             } else {
-                names.add(Glob::new(item).map_err(|e| {
-                    Error::Options(format!("the layer pattern {} can't be used: {}", quoted(item), e.kind()))
+                group.names.push(Pattern::new(item).map_err(|e| {
+                    Error::Options(format!("the layer pattern {} can't be used: {}", quoted(item), e.msg))
                 })?);
             }
         }
-        group.names =
-            names.build().map_err(|e| Error::Options(format!("the layer patterns can't be used: {}", e.kind())))?;
         Ok(group)
     }
 }

@@ -80,6 +80,10 @@ impl<const FUSED: bool> Isa for Scalar<FUSED> {
     }
 }
 
+/// Whether the portable kernels are in this build. In the page they would be dead weight: its module runs only where its own
+/// kernel does.
+const PORTABLE: bool = cfg!(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))));
+
 /// A set of kernels that this processor can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel(Set);
@@ -115,7 +119,7 @@ impl std::error::Error for UnknownKernel {}
 const NAMES: [&str; 7] = ["avx512", "avx2", "neon", "relaxed", "simd128", "scalar", "scalar-fused"];
 
 impl Kernel {
-    /// Kernels this processor can run, fastest first; the portable ones are always there.
+    /// Kernels this processor can run, fastest first; the portable ones are there on every processor.
     pub fn available() -> Vec<Self> {
         let mut kernels = Vec::with_capacity(4);
         #[cfg(target_arch = "x86_64")]
@@ -137,8 +141,10 @@ impl Kernel {
         kernels.push(Self(Set::Neon));
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         kernels.push(Self(Set::Wasm));
-        kernels.push(Self(Set::Scalar));
-        kernels.push(Self(Set::ScalarFused));
+        if PORTABLE {
+            kernels.push(Self(Set::Scalar));
+            kernels.push(Self(Set::ScalarFused));
+        }
         kernels
     }
 
@@ -197,6 +203,7 @@ impl Kernel {
         // jobs, have checked that every pointer covers what the job touches.
         unsafe {
             match self.0 {
+                Set::Scalar | Set::ScalarFused if !PORTABLE => unreachable!("no such kernel is made"),
                 Set::Scalar => Scalar::<false>::call(job),
                 Set::ScalarFused => Scalar::<true>::call(job),
                 #[cfg(target_arch = "x86_64")]

@@ -9,6 +9,15 @@ const REDRAW_MS = 400;
 /** @type {Promise<any> | undefined} */
 let library;
 
+/** The last in the queue of charts that are to be drawn. */
+let last = Promise.resolve();
+
+/** One chart a task: the page answers between two of them. */
+function turn() {
+  last = last.then(() => new Promise((resolve) => setTimeout(resolve)));
+  return last;
+}
+
 /**
  * @param {string} id
  * @param {string} label what the picture shows, and where the same numbers stand as text
@@ -29,11 +38,12 @@ export function chart(id, label, option, height) {
     if (!option(width)) return;
     library ??= import(new URL("../vendor/echarts/echarts.esm.min.js", import.meta.url).href);
     const echarts = await library;
+    await turn();
     const now = option(width); // rows may have come while the library was loading
     if (!now) return;
     if (height) element.style.height = `${height(width)}px`;
     drawn ??= echarts.init(element);
-    drawn.resize();
+    if (drawn.getWidth() !== element.clientWidth || drawn.getHeight() !== element.clientHeight) drawn.resize(); // it draws, too
     drawn.setOption({ animation: false, ...now }, { notMerge: false, replaceMerge: ["series", "grid", "xAxis", "yAxis", "title"] });
   }
 

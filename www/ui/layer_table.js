@@ -4,6 +4,7 @@ import { make, shown } from "./dom.js";
 import { count, shape } from "./numbers.js";
 import { headings, terms } from "./table.js";
 import { LAYERS } from "./terms.js";
+import { rowWindow } from "./window.js";
 
 /** A level that stands for all of them in the filter. */
 const ALL = "";
@@ -19,7 +20,7 @@ const NAMES = [
 
 /**
  * A row for every layer of the chosen level. Rows stand from the start in the table's order and are filled
- * as layers finish, so nothing moves.
+ * as layers finish, so nothing moves; of a long table only those in view are in the page.
  */
 export function layerTable() {
   const level = make("select", { id: "layer-level", onchange: build });
@@ -35,11 +36,12 @@ export function layerTable() {
     headings(columns),
     body,
   );
+  const box = make("div", { className: "box tall", tabIndex: 0, role: "region", "aria-label": "Results by layer, scrolls" }, table);
   const element = make(
     "div",
     {},
     make("div", { className: "filters" }, make("label", { htmlFor: "layer-level" }, "Level"), level, make("label", { htmlFor: "layer-filter" }, "Name"), filter, shownCount),
-    make("div", { className: "box tall", tabIndex: 0, role: "region", "aria-label": "Results by layer, scrolls" }, table),
+    box,
     terms("What the columns mean", columns),
   );
 
@@ -47,8 +49,11 @@ export function layerTable() {
   let head = null;
   /** @type {Map<string, Row>} */
   let rows = new Map();
-  /** @type {Map<string, HTMLTableCellElement[]>} */
-  let cells = new Map();
+  /** What the rows of the table stand for, in order. @type {{layer: LayerInfo, level: {name: string, label: string}}[]} */
+  let lines = [];
+  /** @type {Map<string, number>} */
+  let places = new Map();
+  const view = rowWindow(box, table, body, (i) => line(lines[i].layer, lines[i].level));
 
   /** @param {string} level @param {number} layer */
   const key = (level, layer) => `${layer} ${level}`;
@@ -58,22 +63,27 @@ export function layerTable() {
     const wanted = filter.value.trim().toLowerCase();
     const levels = head.levels.filter(({ name }) => level.value === ALL || name === level.value);
     const layers = head.layers.filter(({ name }) => wanted === "" || shown(name).toLowerCase().includes(wanted));
-    cells = new Map();
-    const fragment = document.createDocumentFragment();
-    for (const layer of layers) for (const each of levels) fragment.append(line(layer, each));
-    body.replaceChildren(fragment);
+    lines = layers.flatMap((layer) => levels.map((each) => ({ layer, level: each })));
+    places = new Map(lines.map(({ layer, level: { name } }, i) => [key(name, layer.layer_id), i]));
     table.classList.toggle("one-level", level.value !== ALL);
-    shownCount.textContent = count(layers.length * levels.length, "row");
+    shownCount.textContent = count(lines.length, "row");
+    box.scrollTop = 0;
+    view.begin(lines.length);
   }
 
   /** @param {LayerInfo} layer @param {{name: string, label: string}} level */
   function line(layer, level) {
     const tds = LAYERS.map(({ key, kind }) => make("td", { className: kind ?? "number pending" }, key === "shape" ? `${shape(layer.shape)} ${layer.dtype}` : PENDING));
-    const at = key(level.name, layer.layer_id);
-    cells.set(at, tds);
-    const row = rows.get(at);
+    const row = rows.get(key(level.name, layer.layer_id));
     if (row) fill(tds, row);
-    return make("tr", {}, make("th", { scope: "row", className: "name", title: shown(layer.name) }, shown(layer.name)), make("td", { className: "number" }, String(layer.layer_id)), make("td", { className: "text level" }, level.label), ...tds);
+    return make(
+      "tr",
+      { "data-layer": String(layer.layer_id), "data-level": level.name },
+      make("th", { scope: "row", className: "name", title: shown(layer.name) }, shown(layer.name)),
+      make("td", { className: "number" }, String(layer.layer_id)),
+      make("td", { className: "text level" }, level.label),
+      ...tds,
+    );
   }
 
   /** @param {HTMLTableCellElement[]} tds @param {Row} row */
@@ -105,8 +115,8 @@ export function layerTable() {
       for (const row of finished) {
         const at = key(row.quantization, row.layer_id);
         rows.set(at, row);
-        const tds = cells.get(at);
-        if (tds) fill(tds, row);
+        const line = view.row(places.get(at) ?? -1);
+        if (line) fill(Array.from(line.cells).slice(NAMES.length), row);
       }
     },
   };

@@ -1,0 +1,76 @@
+// A model of very many layers at eight levels: 16,000 rows stream in, and the page stays usable.
+import assert from "node:assert/strict";
+import { describe } from "node:test";
+import { named, onPage } from "./frame.mjs";
+import { matrix, safetensors } from "./safetensors.mjs";
+
+const LAYERS = 2000;
+const LEVELS = ["fp16", "8bit", "7bit", "6bit", "5bit", "4bit", "3bit", "2bit"];
+/** Nothing may block the page for longer: on an idle machine the longest task has 200 ms, on a busy one some times that. */
+const LONGEST_TASK_MS = 1000;
+/** Of JavaScript and the page, without wasm's memory. */
+const MEMORY = 300e6;
+/** See flow.test.mjs. */
+const SHIFT = 0.02;
+
+describe("2,000 layers at 8 levels", () => {
+  onPage("stream in without blocking the page, jumps or much memory", async (page, t) => {
+    const model = safetensors(Array.from({ length: LAYERS }, (_, i) => matrix(`model.layers.${i}.mlp.down_proj.weight`, 12, 16, i + 1)));
+    await page.give(named("many.safetensors", model));
+    for (const level of LEVELS) await page.page.check(`#level-${level}`);
+    await page.page.evaluate(() => {
+      window.shifted = 0;
+      window.tasks = [];
+      new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: "longtask" });
+    });
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+    assert.equal(await page.text("#layer-count"), "2,000 rows");
+
+    const { shifted, tasks, rows } = await page.page.evaluate(() => ({ shifted: window.shifted, tasks: window.tasks, rows: document.querySelectorAll("#layers-table tbody tr").length }));
+    const longest = Math.max(0, ...tasks);
+    t.diagnostic(`longest task ${longest} ms, ${tasks.length} over 50 ms, layout shift ${shifted}`);
+    assert.ok(longest <= LONGEST_TASK_MS, `a task of ${longest} ms`);
+    assert.ok(shifted < SHIFT, `the page moved by ${shifted}`);
+    assert.ok(rows < 120, `${rows} rows of the table are in the page`);
+
+    const memory = await page.page.evaluate(() => performance.measureUserAgentSpecificMemory());
+    const wasm = memory.breakdown.filter(({ types }) => types.includes("WebAssembly") || types.includes("SharedMemory")).reduce((sum, { bytes }) => sum + bytes, 0);
+    t.diagnostic(`memory ${Math.round((memory.bytes - wasm) / 1e6)} MB without wasm's ${Math.round(wasm / 1e6)} MB`);
+    assert.ok(memory.bytes - wasm < MEMORY, JSON.stringify(memory.breakdown));
+  });
+
+  onPage("are a table that scrolls, filters and says where one is", async (page) => {
+    const model = safetensors(Array.from({ length: 600 }, (_, i) => matrix(`layers.${i}.weight`, 12, 16, i + 1)));
+    await page.give(named("long.safetensors", model));
+    await page.page.click("#analyze");
+    await page.page.waitForSelector("#layers-table.windowed");
+    const box = page.page.locator(".box:has(#layers-table)");
+    const names = () => page.page.$$eval("#layers-table tbody tr:not(.spacer)", (rows) => rows.map((row) => [Number(row.ariaRowIndex ?? row.getAttribute("aria-rowindex")), row.cells[0].textContent]));
+    /** What is really in sight. */
+    const visible = () =>
+      box.evaluate((element) => {
+        const { top, bottom } = element.getBoundingClientRect();
+        const inside = Array.from(element.querySelectorAll("tbody tr:not(.spacer)")).filter((row) => row.getBoundingClientRect().bottom > top + 40 && row.getBoundingClientRect().top < bottom);
+        return inside.map((row) => row.cells[0].textContent);
+      });
+    for (const at of [300, 599, 20]) {
+      await box.evaluate((element, share) => (element.scrollTop = share * element.scrollHeight - element.clientHeight / 2), (at + 0.5) / 600);
+      await page.page.waitForFunction((name) => Array.from(document.querySelectorAll("#layers-table tbody th")).some((cell) => cell.textContent === name), `layers.${at}`);
+      assert.ok((await visible()).includes(`layers.${at}`), `layer ${at} is in sight`);
+      assert.ok((await visible()).length >= 10);
+      assert.ok((await names()).every(([index, name], i, all) => name === `layers.${index - 2}` && (i === 0 || index === all[i - 1][0] + 1)), "rows stand in order, and know their place");
+    }
+    await page.settled();
+    assert.equal(await page.page.getAttribute("#layers-table", "aria-rowcount"), "601");
+    assert.deepEqual(await page.page.$$eval("#layers-table tbody .pending", (cells) => cells.length), 0, "rows in the page are filled");
+    await page.page.fill("#layer-filter", "layers.59");
+    assert.deepEqual((await names()).map(([, name]) => name), ["layers.59", ...Array.from({ length: 10 }, (_, i) => `layers.59${i}`)]);
+    await page.page.fill("#layer-filter", "");
+    await page.page.selectOption("#layer-level", "");
+    assert.equal(await page.text("#layer-count"), "3,600 rows");
+    await box.evaluate((element) => (element.scrollTop = element.scrollHeight));
+    await page.page.waitForFunction(() => document.querySelector("#layers-table tbody tr:nth-last-child(2)")?.getAttribute("aria-rowindex") === "3601");
+    assert.equal((await names()).at(-1)[1], "layers.599");
+  });
+});

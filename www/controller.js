@@ -1,20 +1,20 @@
 // @ts-check
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
- * @import { Options, Head, Row, ComparisonRow, Progress, Status, Engine, News } from "./types.js"
+ * @import { Options, Head, Row, ComparisonRow, Progress, Status, Engine, News, Source } from "./types.js"
  */
 import { Messenger, RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
 
 /** Errors that name a fault of the file or of a setting: the worker is as good as before. */
-const HARMLESS = new Set(["format", "limit", "unsupported", "options", "numeric", "read", "files"]);
+const HARMLESS = new Set(["format", "limit", "unsupported", "options", "numeric", "read", "network", "files"]);
 
 /** Threads that don't start block their worker, so it is the page that gives up on them. */
 const THREADS_PATIENCE_MS = 15_000;
 
 /**
  * @typedef {object} Model
- * @property {File[]} files
+ * @property {Source[]} files
  * @property {Head} head
  * @property {number} ignored files that were given but are no part of the model
  *
@@ -144,6 +144,23 @@ export class Controller {
       this.#finish(run, "cancelled");
       this.#fail(error, "The analysis stopped, and the rows finished until then are kept");
     }
+  }
+
+  /** What tells the opened files from others. @returns {Promise<string | null>} */
+  async fingerprint() {
+    return this.model && this.#request("fingerprint", { files: this.model.files });
+  }
+
+  /** Shows rows of an earlier run over the opened model; the next run goes on from them. @param {Head} head @param {Row[]} rows @param {Status} status */
+  restore(head, rows, status) {
+    const run = this.#begin(head);
+    const levels = new Map(head.layers.map(({ layer_id }) => [layer_id, new Set()]));
+    for (const { layer_id, quantization } of rows) levels.get(layer_id)?.add(quantization);
+    const layers_done = [...levels.values()].filter(({ size }) => size === head.levels.length).length;
+    this.#receive(run, { rows, progress: { ...run.progress, layers_done } });
+    run.status = status;
+    this.#enter("idle");
+    void this.#compareAgain(run);
   }
 
   /** Stops the running analysis now; finished rows stay. */

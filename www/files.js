@@ -6,7 +6,10 @@ const INDEX = /\.safetensors\.index\.json$/i;
 /** A folder with more entries than this is hardly a model: stop walking. */
 const MAX_ENTRIES = 20_000;
 
-/** A file and the folder it came from ("" when it was given by itself). @typedef {{file: File, folder: string}} Found */
+/**
+ * A file and the folder it came from ("" when it was given by itself).
+ * @typedef {{file: import("./types.js").Source, folder: string}} Found
+ */
 
 /** What the user gave can't be a model; the message says why. */
 export class FilesError extends Error {
@@ -44,7 +47,7 @@ export function filesOfInput(list) {
  * Picks the model: every .safetensors file and index of one folder, in the order of their names.
  * A single file of any other name is passed on, so that the parser can say what is wrong with it.
  * @param {Found[]} found
- * @returns {{files: File[], ignored: number}}
+ * @returns {{files: import("./types.js").Source[], ignored: number}}
  */
 export function chooseModel(found) {
   if (found.length === 0) throw new FilesError("There is no file in what you gave: drop a .safetensors file, all shards of a model, or its folder.");

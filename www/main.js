@@ -1,8 +1,11 @@
 // @ts-check
 /** Builds the page and ties widgets and controller together. */
+import { filesOfAddress } from "./address.js";
 import { alphaByLayer } from "./charts/alpha_by_layer.js";
 import { alphaDistribution } from "./charts/alpha_distribution.js";
 import { Controller } from "./controller.js";
+import { resume } from "./resume.js";
+import { addressBar } from "./ui/address_bar.js";
 import { alert } from "./ui/alert.js";
 import { comparisonTable } from "./ui/comparison_table.js";
 import { FilesError } from "./files.js";
@@ -10,6 +13,7 @@ import { isolate } from "./isolate.js";
 import { downloads } from "./ui/downloads.js";
 import { dropZone } from "./ui/drop_zone.js";
 import { engineStatus } from "./ui/engine_status.js";
+import { keptNotice } from "./ui/kept_notice.js";
 import { layerTable } from "./ui/layer_table.js";
 import { modelCard } from "./ui/model_card.js";
 import { runBar } from "./ui/run_bar.js";
@@ -18,6 +22,8 @@ import { settings } from "./ui/settings.js";
 import { terms } from "./ui/table.js";
 import { COMPARISON } from "./ui/terms.js";
 
+/** `?url=https://…` and `?model=organisation/name` open a model. */
+const asked = new URLSearchParams(location.search);
 const DEMO = new URL("demo/demo.safetensors", document.baseURI);
 
 const controller = new Controller(navigator.hardwareConcurrency || 1);
@@ -25,6 +31,8 @@ const widgets = {
   engine: engineStatus(),
   alert: alert(),
   drop: dropZone(),
+  address: addressBar(),
+  kept: keptNotice(),
   model: modelCard(),
   settings: settings(),
   bar: runBar(),
@@ -46,6 +54,8 @@ function place(id) {
 place("engine-place").replaceWith(widgets.engine.element);
 place("alert-place").replaceWith(widgets.alert.element);
 place("drop-place").replaceWith(widgets.drop.element);
+place("address-place").replaceWith(widgets.address.element);
+place("kept-place").replaceWith(widgets.kept.element);
 place("model-place").replaceWith(widgets.model.element);
 place("settings-place").replaceWith(widgets.settings.element);
 place("run-place").replaceWith(widgets.bar.element);
@@ -97,6 +107,7 @@ function showPhase() {
   const { phase, model, run } = controller;
   const running = phase === "running";
   widgets.drop.update({ busy: running || phase === "broken", small: model !== null });
+  widgets.address.update(running || phase === "broken");
   widgets.bar.update(run, { ready: phase === "idle" && model !== null, running });
   widgets.downloads.update(run !== null && run.status !== "running" && phase === "idle");
   if (run) widgets.notes.status(run.status);
@@ -117,6 +128,7 @@ function options() {
 }
 
 widgets.drop.on("files", open);
+widgets.address.on("address", (address) => open(() => filesOfAddress(address)));
 widgets.drop.on("demo", async () => {
   if (await open(demo)) controller.analyze(options());
 });
@@ -135,8 +147,13 @@ async function demo() {
   return [{ file: new File([await answer.blob()], "demo.safetensors"), folder: "" }];
 }
 
+resume(controller, widgets.kept);
 showPhase();
 void controller.start();
 void isolate(() => ["starting", "idle"].includes(controller.phase) && !controller.model).then((how) => {
   if (how === "reload helps") widgets.engine.reloadHelps();
+  const address = asked.get("url") ?? asked.get("model");
+  if (!address || controller.model) return;
+  widgets.address.fill(address);
+  void open(() => filesOfAddress(address));
 });

@@ -26,6 +26,19 @@ export class Messenger {
       event.preventDefault();
       this.#end(new RemoteError({ name: "worker", message: event.message || "its script could not be loaded" }));
     };
+    void this.#watch();
+  }
+
+  /** A worker that the browser stops says nothing, but the lock that it holds while it lives becomes free. */
+  async #watch() {
+    if (!navigator.locks) return;
+    const life = `heavytail ${crypto.randomUUID()}`;
+    try {
+      await this.request("live", { life });
+      await navigator.locks.request(life, () => this.#end(new RemoteError({ name: "worker", message: "the browser stopped it" })));
+    } catch {
+      // ended otherwise
+    }
   }
 
   /**

@@ -101,6 +101,10 @@
  * @property {Progress} [progress]
  * @property {ComparisonRow[]} [comparison] of all rows finished so far
  *
+ * A file on a server: `stamp` tells one state of it from another.
+ * @typedef {{name: string, size: number, url: string, stamp: string}} Remote
+ * @typedef {File | Remote} Source
+ *
  * @typedef {object} Engine
  * @property {string} version
  * @property {number} threads

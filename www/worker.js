@@ -2,9 +2,11 @@
 /**
  * The only module that loads wasm. It slices files, hands the bytes to Rust and posts what comes back.
  * Every request stands alone (it names its files), so a fresh worker can take over at any time.
- * @import { Options, Head, Row, News, Engine, Status } from "./types.js"
+ * @import { Options, Head, Row, News, Engine, Status, Source } from "./types.js"
  */
+import { bytes, sleep } from "./bytes.js";
 import { engine } from "./engine.js";
+import { fingerprint } from "./fingerprint.js";
 
 /** Pause before asking again when all that memory allows is in flight. */
 const WAIT_MS = 20;
@@ -36,6 +38,9 @@ class Thread extends Worker {
 }
 
 const requests = {
+  /** Holds a lock until this worker ends, however it ends. @param {{life: string}} payload */
+  live: ({ life }) => new Promise((resolve) => void navigator.locks.request(life, () => new Promise(() => resolve(null)))),
+
   /** @param {{threads: number}} payload @returns {Promise<Engine>} */
   async start({ threads }) {
     loading = load(threads);
@@ -43,7 +48,7 @@ const requests = {
     return { version: wasm.version(), threads: running, defaults: wasm.default_options() };
   },
 
-  /** @param {{files: File[], options: Options}} payload */
+  /** @param {{files: Source[], options: Options}} payload */
   async describe({ files, options }) {
     const { wasm } = await ready();
     const model = await open(wasm, files);
@@ -54,7 +59,7 @@ const requests = {
     }
   },
 
-  /** @param {{files: File[], options: Options}} payload @param {(news: News) => void} tell */
+  /** @param {{files: Source[], options: Options}} payload @param {(news: News) => void} tell */
   async analyze({ files, options }, tell) {
     const { wasm, threads } = await ready();
     const byName = new Map(files.map((file) => [file.name, file]));
@@ -102,6 +107,9 @@ const requests = {
     return wasm.export_file(head, rows, status, kind);
   },
 
+  /** @param {{files: Source[]}} payload */
+  fingerprint: ({ files }) => fingerprint(files),
+
   /** @param {{head: Head, rows: Row[]}} payload */
   async compare({ head, rows }) {
     const { wasm } = await ready();
@@ -117,7 +125,7 @@ function ready() {
 /**
  * Reads the headers, nothing else.
  * @param {any} wasm
- * @param {File[]} files
+ * @param {Source[]} files
  */
 async function open(wasm, files) {
   const model = new wasm.Model();
@@ -152,10 +160,10 @@ function release(object) {
 }
 
 /**
- * One tensor: a file that can't be read costs its row, not the run.
+ * One tensor: a file that can't be read costs its row, not the run; a network that is gone ends the run.
  * @param {any} analysis
  * @param {{task: number, name: string, begin: number, end: number}} task
- * @param {File | undefined} file
+ * @param {Source | undefined} file
  */
 async function read(analysis, { task, begin, end }, file) {
   let read;
@@ -163,44 +171,16 @@ async function read(analysis, { task, begin, end }, file) {
     if (!file) throw new Error("its file is not among the opened ones");
     read = await bytes(file, begin, end);
   } catch (error) {
-    return analysis.fail(task, describe(error).message);
+    const { name, message } = describe(error);
+    if (name === "network") throw error; // the next one would fare no better
+    return analysis.fail(task, message);
   }
   analysis.submit(task, read);
-}
-
-/**
- * @param {File} file
- * @param {number} begin
- * @param {number} end
- */
-async function bytes(file, begin, end) {
-  let buffer;
-  try {
-    buffer = await file.slice(begin, end).arrayBuffer();
-  } catch (error) {
-    const { name, message } = describe(error);
-    const because = ["NotReadableError", "NotFoundError"].includes(name) ? "it was changed, moved or locked since it was chosen" : message;
-    throw named("read", `${file.name} can't be read: ${because.replace(/\.$/, "")}.`);
-  }
-  if (buffer.byteLength !== end - begin) throw named("read", `${file.name} ended early: ${buffer.byteLength} of ${end - begin} bytes at offset ${begin}.`);
-  return new Uint8Array(buffer);
-}
-
-/** @param {string} name @param {string} message */
-function named(name, message) {
-  const error = new Error(message);
-  error.name = name;
-  return error;
 }
 
 /** @param {unknown} error */
 function describe(error) {
   return error instanceof Error || error instanceof DOMException ? { name: error.name, message: error.message } : { name: "Error", message: String(error) };
-}
-
-/** @param {number} milliseconds */
-function sleep(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 self.onmessage = async ({ data: { id, kind, payload } }) => {

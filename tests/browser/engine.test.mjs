@@ -32,6 +32,33 @@ describe("the engine may fail", () => {
     assert.equal(await page.alert(), "");
   });
 
+  onPage("because the browser stops its worker: the page says so, and goes on with another", async (page) => {
+    await page.give(named("many.safetensors", safetensors(Array.from({ length: 40 }, (_, i) => matrix(`layer.${i}.weight`, 320, 320, i)))));
+    await page.page.click("#analyze");
+    await page.finished(1);
+    const workers = page.page.workers();
+    await Promise.all(workers.filter((worker) => worker.url().endsWith("/www/worker.js")).map((worker) => worker.evaluate(() => self.close())));
+    await page.page.waitForSelector("body[data-run=cancelled]");
+    assert.match(await page.alert(), /^The analysis stopped, and the rows finished until then are kept: the worker failed \(the browser stopped it\)\.$/);
+    await page.settled();
+    assert.ok((await page.filledRows()) >= 6);
+    await page.give(named("good.safetensors", small()));
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+  });
+
+  onPage("to answer for a while, because the tab is frozen: the run goes on afterwards", async (page) => {
+    await page.give(named("some.safetensors", safetensors(Array.from({ length: 12 }, (_, i) => matrix(`layer.${i}.weight`, 256, 256, i)))));
+    const session = await page.page.context().newCDPSession(page.page);
+    await page.page.click("#analyze");
+    await session.send("Page.setWebLifecycleState", { state: "frozen" });
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await session.send("Page.setWebLifecycleState", { state: "active" });
+    await page.settled();
+    assert.equal(await page.runStatus(), "complete");
+    assert.equal(await page.filledRows(), 72);
+  });
+
   onPage("to start its threads: the page goes on with one", async (page) => {
     await changed((source) => source.replace(/export function wbg_rayon_start_worker\(\w*\) \{/, '$& throw new Error("no thread today");'))(page);
     assert.match(await page.text("#engine"), /single thread/);

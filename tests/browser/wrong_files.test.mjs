@@ -103,6 +103,15 @@ describe("what may be wrong with a file", () => {
     assert.equal(await page.runStatus(), "complete");
   });
 
+  onPage("a file that was changed since it was opened", async (page) => {
+    const path = join(stage.folder, "changed.safetensors");
+    await writeFile(path, small());
+    await page.give(path);
+    await writeFile(path, Buffer.concat([small(), Buffer.alloc(100)]));
+    await page.analyze();
+    assert.match(await page.alert(), /changed\.safetensors can't be read: it was changed, moved or locked/);
+  });
+
   onPage("a file that goes while it is analysed costs the layers not read yet", async (page) => {
     const path = join(stage.folder, "going.safetensors");
     const data = matrix("", 48, 40_000, 8).data;

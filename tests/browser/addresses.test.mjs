@@ -1,0 +1,175 @@
+// Models that are read over the network, piece by piece, from servers of every kind.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe } from "node:test";
+import { named, onPage, stage } from "./frame.mjs";
+import { serveModels } from "./model_server.mjs";
+import { matrix, safetensors } from "./safetensors.mjs";
+
+const LAYERS = ["a.weight", "b.weight", "c.weight", "d.weight"];
+const large = { name: "tokens", dtype: "U8", shape: [3_000_000], data: new Uint8Array(3_000_000) };
+const model = () => safetensors([matrix(LAYERS[0], 32, 48, 1), matrix(LAYERS[1], 48, 32, 2), large, matrix(LAYERS[2], 40, 40, 3), matrix(LAYERS[3], 24, 64, 4)]);
+
+/** @type {Awaited<ReturnType<typeof serveModels>>} */
+let models;
+beforeEach(async () => {
+  models = await serveModels({ "folder/model.safetensors": model(), "empty.safetensors": Buffer.alloc(0), "page.html": Buffer.from("<!doctype html><title>Not found</title>") });
+});
+afterEach(() => models.close());
+
+const ADDRESS = "folder/model.safetensors";
+/** Opens an address as a user does. */
+async function open(page, address) {
+  await page.page.fill("#address", address);
+  await page.page.click("#open-address");
+  await page.settled();
+}
+/** Pauses before a new try are short here. */
+async function impatient(page) {
+  await page.page.context().route("**/www/bytes.js", async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, body: (await answer.text()).replace("PAUSE_MS = 500", "PAUSE_MS = 10") });
+  });
+  await page.page.reload();
+  await page.page.waitForSelector("body[data-phase=idle]");
+}
+
+describe("an address", () => {
+  onPage("is read in parts, only what is needed, with the numbers of the same file dropped", async (page) => {
+    await open(page, models.url + ADDRESS);
+    assert.equal(await page.alert(), "");
+    assert.equal(await page.text("#model-name"), "model.safetensors");
+    assert.match(await page.text("#model-facts"), /5 tensors/);
+    assert.ok(models.sent.reduce((sum, { begin, end }) => sum + end - begin, 0) < 2000, "opening reads the header only");
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+    const size = models.files[ADDRESS].length;
+    const read = models.sent.reduce((sum, { begin, end }) => sum + end - begin, 0);
+    assert.ok(read < size - 2_900_000, `${read} of ${size} bytes were read`);
+    const report = await page.download("report.json");
+    await page.give(named("model.safetensors", model()));
+    await page.analyze();
+    assert.ok((await page.download("report.json")).equals(report));
+  });
+
+  onPage("in the page's own address opens the model", async (page) => {
+    await page.page.goto(`${stage.server.url}?url=${encodeURIComponent(models.url + ADDRESS)}`);
+    await page.page.waitForSelector("#model-name:has-text('model.safetensors')");
+    assert.equal(await page.page.inputValue("#address"), models.url + ADDRESS);
+    await page.settled();
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+  });
+
+  onPage("of an index, or of one shard, opens all shards", async (page) => {
+    const shards = ["m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"];
+    models.files[`s/${shards[0]}`] = safetensors([matrix("a.weight", 32, 32, 3)]);
+    models.files[`s/${shards[1]}`] = safetensors([matrix("b.weight", 32, 40, 4)]);
+    models.files["s/m.safetensors.index.json"] = Buffer.from(JSON.stringify({ metadata: {}, weight_map: { "a.weight": shards[0], "b.weight": shards[1] } }));
+    for (const name of ["m.safetensors.index.json", shards[1]]) {
+      await open(page, `${models.url}s/${name}`);
+      assert.equal(await page.alert(), "");
+      assert.equal(await page.text("#model-name"), "2 shards");
+    }
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+  });
+
+  onPage("whose server hides ranges and ETags from other sites is read all the same", async (page) => {
+    models.exposed = false;
+    await open(page, models.url + ADDRESS);
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+  });
+});
+
+describe("a name on the hub", () => {
+  onPage("is looked up there and read from there", async (page) => {
+    const asked = [];
+    const files = { "model.safetensors": model(), "other.safetensors": Buffer.alloc(8) };
+    await page.page.context().route("https://huggingface.co/**", async (route) => {
+      const request = route.request();
+      asked.push(request.url());
+      const cors = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*" };
+      if (request.url().includes("/api/models/")) {
+        const list = ["config.json", ...Object.keys(files), "../<img src=x>"].map((path) => ({ type: "file", path, size: 1 }));
+        return route.fulfill({ json: request.url().includes("nobody") ? { error: "Repository not found" } : list, status: request.url().includes("nobody") ? 401 : 200, headers: cors });
+      }
+      const [, begin, end] = /bytes=(\d+)-(\d+)/.exec(await request.headerValue("range"));
+      const body = files["model.safetensors"].subarray(Number(begin), Number(end) + 1);
+      return route.fulfill({ status: 206, body, headers: { ...cors, ETag: '"x"', "Content-Range": `bytes ${begin}-${Number(begin) + body.length - 1}/${files["model.safetensors"].length}` } });
+    });
+    await page.page.goto(`${stage.server.url}?model=org/some-model`);
+    await page.page.waitForSelector("#model-name:has-text('model.safetensors')");
+    await page.settled();
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+    assert.deepEqual([...new Set(asked)], ["https://huggingface.co/api/models/org/some-model/tree/main", "https://huggingface.co/org/some-model/resolve/main/model.safetensors"]);
+    asked.length = 0;
+    await open(page, "https://huggingface.co/org/some-model/blob/v2/model.safetensors?download=true");
+    assert.equal(await page.alert(), "");
+    assert.deepEqual([...new Set(asked)], ["https://huggingface.co/org/some-model/resolve/v2/model.safetensors"]);
+    await open(page, "org/nobody");
+    assert.match(await page.alert(), /^org\/nobody can't be listed on huggingface\.co \(401\): there is no such model, or it asks for an account/);
+  }, { complaints: [/401/] });
+});
+
+describe("what may be wrong with an address", () => {
+  /** @type {[string, () => string, RegExp][]} */
+  const WRONG = [
+    ["nothing that could be an address", () => "my model", /^“my model” is neither an address nor the name of a model/],
+    ["an address without https", () => "http://example.org/m.safetensors", /begins with https/],
+    ["another protocol", () => "ftp://example.org/m.safetensors", /begins with https/],
+    ["a server that doesn't allow other sites", () => ((models.cors = false), models.url + ADDRESS), /model\.safetensors can't be read: .*CORS.*download the file and drop it here/],
+    ["a server that isn't there", () => "http://127.0.0.1:1/m.safetensors", /can't be reached/],
+    ["a server without range requests", () => ((models.ranges = false), models.url + ADDRESS), /doesn't support range requests\. Download the file and drop it here/],
+    ["a file that isn't there", () => `${models.url}nothing.safetensors`, /nothing\.safetensors can't be read: there is no such file on its server \(404\)/],
+    ["a server that wants an account", () => ((models.status = 403), models.url + ADDRESS), /asks for an account \(403\)/],
+    ["an empty file", () => `${models.url}empty.safetensors`, /empty\.safetensors is empty/],
+    ["a page in place of a model", () => `${models.url}page.html`, /page\.html/],
+    ["an index that is none", () => ((models.files["x.safetensors.index.json"] = Buffer.from('{"weight_map":{"a":"../../etc/passwd"}}')), `${models.url}x.safetensors.index.json`), /doesn't name files beside it/],
+  ];
+  onPage("is said in one sentence", async (page, t) => {
+    await impatient(page);
+    for (const [what, give, says] of WRONG) {
+      await t.test(what, async () => {
+        Object.assign(models, { cors: true, ranges: true, status: null });
+        await open(page, give());
+        assert.match(await page.alert(), says);
+        assert.equal(await page.page.isVisible("#model-section"), false);
+      });
+    }
+  }, { complaints: [/CORS|Failed to load resource|ERR_/] });
+
+  onPage("a connection that breaks now and then is made again", async (page) => {
+    await impatient(page);
+    await open(page, models.url + ADDRESS);
+    const begun = models.asked;
+    models.fate = (n) => [null, "drop", 503, null, "drop"][(n - begun) % 5];
+    await page.analyze();
+    assert.equal(await page.alert(), "");
+    assert.equal(await page.runStatus(), "complete");
+    assert.ok(models.asked - begun > 4);
+  }, { complaints: [/Failed to load resource|ERR_/] });
+
+  onPage("a network that goes stops the run, what is finished stays, and the next run goes on", async (page) => {
+    await impatient(page);
+    await open(page, models.url + ADDRESS);
+    const begun = models.asked;
+    models.fate = (n) => (n - begun >= 2 ? "drop" : null);
+    await page.analyze();
+    assert.match(await page.alert(), /^model\.safetensors can't be read: the connection broke after \d+ of \d+ bytes\. Try again when the network is back; what is finished stays\.$|^model\.safetensors can't be read: its server can't be reached/);
+    assert.equal(await page.runStatus(), "cancelled");
+    models.fate = () => null;
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+    assert.equal(await page.alert(), "");
+  }, { complaints: [/Failed to load resource|ERR_/] });
+
+  onPage("a file that changes on its server is noticed", async (page) => {
+    await impatient(page);
+    await open(page, models.url + ADDRESS);
+    models.etag = '"two"';
+    await page.analyze();
+    assert.match(await page.alert(), /^model\.safetensors has changed on its server since it was opened: open it again\.$/);
+  });
+});

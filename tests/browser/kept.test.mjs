@@ -1,0 +1,91 @@
+// What is finished survives a reload, and what can't be kept is said.
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe } from "node:test";
+import { onPage, stage } from "./frame.mjs";
+import { matrix, safetensors } from "./safetensors.mjs";
+
+const LAYERS = 40;
+async function model(name) {
+  const path = join(stage.folder, name);
+  await writeFile(path, safetensors(Array.from({ length: LAYERS }, (_, i) => matrix(`layer.${String(i).padStart(2, "0")}.weight`, 320, 320, i + 1))));
+  return path;
+}
+const reload = async (page) => {
+  await page.page.reload();
+  await page.page.waitForSelector("body[data-phase=idle]");
+};
+const rowsKept = (page) =>
+  page.page.evaluate(async () => {
+    const wait = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+    const database = await wait(indexedDB.open("heavytail"));
+    const count = await wait(database.transaction("rows").objectStore("rows").count());
+    database.close();
+    return count;
+  });
+
+describe("results in this browser", () => {
+  onPage("are there after a reload in the middle of a run, and the next run goes on from them", async (page) => {
+    const path = await model("kept.safetensors");
+    await page.give(path);
+    await page.page.click("#analyze");
+    await page.finished(6);
+    await page.page.waitForTimeout(1200); // rows are written twice a second
+    await reload(page);
+    assert.equal(await page.runStatus(), "none");
+    await page.give(path);
+    await page.page.waitForSelector("body[data-run=cancelled]");
+    assert.match(await page.text("#kept-text"), /^These results were computed here on .* Analyze goes on from them\.$/);
+    const restored = await page.filledRows();
+    assert.ok(restored >= 6 * 6 && restored < LAYERS * 6, `${restored} rows are back`);
+    const before = (await page.table("#layers-table")).filter((row) => !row.includes("·"));
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+    assert.equal(await page.filledRows(), LAYERS * 6);
+    const after = new Set((await page.table("#layers-table")).map((row) => row.join("|")));
+    assert.ok(before.every((row) => after.has(row.join("|"))), "the restored rows are those that a run gives");
+    const report = await page.download("report.json");
+
+    await page.page.waitForTimeout(1200);
+    await reload(page);
+    await page.give(path);
+    await page.page.waitForSelector("body[data-run=complete]");
+    assert.ok((await page.download("report.json")).equals(report), "and to the last byte");
+
+    await page.page.click("#clear-kept");
+    await page.page.waitForSelector("#kept-text:has-text('Nothing is kept')");
+    assert.equal(await rowsKept(page), 0);
+    await reload(page);
+    await page.give(path);
+    await page.page.waitForTimeout(500);
+    assert.equal(await page.runStatus(), "none");
+  });
+
+  onPage("are those of the same file only: a changed one of the same name, size and header starts anew", async (page) => {
+    const path = join(stage.folder, "twin.safetensors");
+    await writeFile(path, safetensors([matrix("a.weight", 64, 64, 1)]));
+    await page.give(path);
+    await page.analyze();
+    await page.page.waitForTimeout(800);
+    await reload(page);
+    await writeFile(path, safetensors([matrix("a.weight", 64, 64, 2)]));
+    await page.give(path);
+    await page.page.waitForTimeout(800);
+    assert.equal(await page.runStatus(), "none");
+  });
+
+  onPage("can't be kept when storage is full: the page says so and goes on", async (page) => {
+    await page.page.evaluate(() => {
+      IDBObjectStore.prototype.put = () => {
+        throw new DOMException("", "QuotaExceededError");
+      };
+    });
+    await page.give(await model("full.safetensors"));
+    await page.page.click("#analyze");
+    await page.page.waitForSelector("#kept-text:has-text('storage is full')");
+    await page.page.click("#cancel");
+    await page.page.waitForSelector("body[data-run=cancelled]");
+    assert.equal(await page.alert(), "");
+  });
+});

@@ -1,0 +1,176 @@
+// @ts-check
+/**
+ * Finished rows in this browser's own database (IndexedDB), so that a reload or a crash loses none.
+ * A run is found again by what its files are and by the settings that make its numbers; levels and layers may differ.
+ * @import { Head, Row } from "./types.js"
+ */
+
+const NAME = "heavytail";
+const VERSION = 1;
+/** Runs beyond this many are forgotten, the oldest first. */
+const MOST_RUNS = 24;
+/** Rows are written at most this often. */
+const WRITE_EVERY_MS = 500;
+
+/**
+ * @typedef {object} KeptRun
+ * @property {string} id
+ * @property {string} model what tells its files from others, see fingerprint.js
+ * @property {string} engine version of the engine that made the numbers
+ * @property {Head} head of the latest run
+ * @property {boolean} complete
+ * @property {number} saved when, milliseconds since 1970
+ */
+
+/** Nothing here throws: what can't be kept is told once through `onfailure`. */
+export class Kept {
+  /** @type {Promise<IDBDatabase> | null} */
+  #database = null;
+  /** @type {{run: KeptRun, rows: Row[]} | null} */
+  #writing = null;
+  #timer = 0;
+  #failed = false;
+  #onfailure;
+
+  /** @param {(sentence: string) => void} onfailure */
+  constructor(onfailure) {
+    this.#onfailure = onfailure;
+  }
+
+  /**
+   * The latest run over these files.
+   * @param {string} model
+   * @param {string} engine
+   * @returns {Promise<{head: Head, rows: Row[], complete: boolean, saved: number} | null>}
+   */
+  async load(model, engine) {
+    try {
+      const database = await this.#open();
+      const transaction = database.transaction(["runs", "rows"]);
+      /** @type {KeptRun[]} */
+      const runs = await result(transaction.objectStore("runs").index("model").getAll(model));
+      const run = runs.filter((each) => each.engine === engine).sort((a, b) => b.saved - a.saved)[0];
+      if (!run) return null;
+      const levels = new Set(run.head.levels.map(({ name }) => name));
+      const layers = new Set(run.head.layers.map(({ layer_id }) => layer_id));
+      /** @type {Row[]} */
+      const rows = await result(transaction.objectStore("rows").getAll(ofRun(run.id)));
+      return { ...run, rows: rows.filter((row) => levels.has(row.quantization) && layers.has(row.layer_id)) };
+    } catch {
+      return null; // as if there were none
+    }
+  }
+
+  /** A run begins: its rows will follow. @param {string} model @param {string} engine @param {Head} head */
+  begin(model, engine, head) {
+    void this.#flush();
+    const way = { ...head.settings, quantizations: "", layers: "" };
+    const run = { id: JSON.stringify([model, engine, way]), model, engine, head, complete: false, saved: Date.now() };
+    this.#writing = { run, rows: [] };
+  }
+
+  /** @param {Row[]} rows */
+  add(rows) {
+    if (!this.#writing || this.#failed) return;
+    this.#writing.rows.push(...rows);
+    this.#timer ||= setTimeout(() => void this.#flush(), WRITE_EVERY_MS);
+  }
+
+  /** No more rows will come. @param {boolean} complete whether these are all */
+  end(complete) {
+    if (!this.#writing || this.#failed) return;
+    this.#writing.run.complete = complete;
+    void this.#flush(true);
+  }
+
+  /** Forgets everything. */
+  async clear() {
+    this.#writing = null;
+    try {
+      const transaction = (await this.#open()).transaction(["runs", "rows"], "readwrite");
+      transaction.objectStore("runs").clear();
+      transaction.objectStore("rows").clear();
+      await done(transaction);
+      this.#failed = false;
+    } catch {
+      // nothing was kept then
+    }
+  }
+
+  /** @param {boolean} [last] */
+  async #flush(last = false) {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const writing = this.#writing;
+    if (!writing || (writing.rows.length === 0 && !last) || this.#failed) return;
+    const rows = writing.rows.splice(0);
+    try {
+      await this.#write(writing.run, rows);
+    } catch (error) {
+      this.#failed = true;
+      const full = error instanceof DOMException && error.name === "QuotaExceededError";
+      this.#onfailure(full ? "This browser's storage is full: a reload would lose these results." : "This browser keeps nothing: a reload would lose these results.");
+    }
+  }
+
+  /** @param {KeptRun} run @param {Row[]} rows */
+  async #write(run, rows) {
+    const database = await this.#open();
+    const transaction = database.transaction(["runs", "rows"], "readwrite", { durability: "relaxed" });
+    const written = done(transaction);
+    const runs = transaction.objectStore("runs");
+    const store = transaction.objectStore("rows");
+    runs.put({ ...run, saved: Date.now() });
+    for (const row of rows) store.put(row, [run.id, row.layer_id, row.quantization, row.name, row.slice_id ?? 0]);
+    const all = runs.index("saved").getAllKeys();
+    all.onsuccess = () => {
+      for (const id of all.result.slice(0, -MOST_RUNS)) {
+        runs.delete(id);
+        store.delete(ofRun(String(id)));
+      }
+    };
+    await written;
+  }
+
+  #open() {
+    this.#database ??= new Promise((resolve, reject) => {
+      const request = indexedDB.open(NAME, VERSION);
+      request.onupgradeneeded = () => {
+        const runs = request.result.createObjectStore("runs", { keyPath: "id" });
+        runs.createIndex("model", "model");
+        runs.createIndex("saved", "saved");
+        request.result.createObjectStore("rows");
+      };
+      request.onsuccess = () => {
+        // another tab with a newer page wants to change the database
+        request.result.onversionchange = () => request.result.close();
+        resolve(request.result);
+      };
+      request.onerror = () => reject(request.error);
+      request.onblocked = () => reject(new Error("blocked"));
+    });
+    return this.#database;
+  }
+}
+
+/** All rows of a run. @param {string} id */
+function ofRun(id) {
+  return IDBKeyRange.bound([id], [id, []]); // an array is greater than any number or text
+}
+
+/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+function result(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** @param {IDBTransaction} transaction @returns {Promise<void>} */
+function done(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+    transaction.onerror = () => reject(transaction.error);
+  });
+}

@@ -1,20 +1,70 @@
-//! Which layers are asked for, by id, type or name.
+//! Which layers are asked for, by id, type, name or block.
 
 use glob::Pattern;
 
+use super::layers::{is_embedding, layer_type};
 use super::options::Options;
 use crate::error::{Error, Result, quoted};
+use crate::format::TensorInfo;
+use crate::quant::{ModelTensor, module};
+
+/// A tensor that may be wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    id: u64,
+    layer_type: &'static str,
+    is_embedding: bool,
+    /// Without `.weight`.
+    name: &'a str,
+    block: Option<u64>,
+}
+
+impl<'a> Candidate<'a> {
+    pub fn new(info: &TensorInfo, name: &'a str, id: u64) -> Self {
+        let (block, _) = module(&ModelTensor { name: &info.name, shape: &info.shape });
+        Self { id, layer_type: layer_type(info), is_embedding: is_embedding(name), name, block }
+    }
+}
+
+/// Blocks from one to another, both included, every `step`-th.
+#[derive(Debug, Clone, Copy)]
+struct Blocks {
+    first: u64,
+    last: u64,
+    step: u64,
+}
+
+impl Blocks {
+    /// `4`, `0-11`, `12-`, `0-/4`.
+    fn parse(text: &str) -> Option<Self> {
+        let (range, step) = text.split_once('/').map_or((text, Some(1)), |(range, step)| (range, step.parse().ok()));
+        let (first, last) = match range.split_once('-') {
+            None => (range.parse().ok()?, range.parse().ok()?),
+            Some((first, "")) => (first.parse().ok()?, u64::MAX),
+            Some((first, last)) => (first.parse().ok()?, last.parse().ok()?),
+        };
+        let step = step.filter(|step| *step > 0)?;
+        (first <= last).then_some(Self { first, last, step })
+    }
+
+    fn contain(self, block: u64) -> bool {
+        (self.first..=self.last).contains(&block) && (block - self.first).is_multiple_of(self.step)
+    }
+}
 
 /// What a list of layers keeps or leaves out.
 #[derive(Debug, Default)]
 struct Group {
+    /// Whether nothing but blocks is named.
     is_empty: bool,
+    blocks: Vec<Blocks>,
     ids: Vec<u64>,
     types: Vec<String>,
     names: Vec<Pattern>,
 }
 
-/// The layers that are wanted: those of the first group, or all if it is empty, less those of the second.
+/// The layers that are wanted: those of the first group, or all if it is empty, less those of the second. Blocks to keep narrow
+/// what the others name.
 #[derive(Debug)]
 pub(super) struct LayerFilter {
     kept: Group,
@@ -42,18 +92,26 @@ impl LayerFilter {
         Ok(Self { kept, left_out, as_weightwatcher })
     }
 
-    /// Whether a layer is wanted. `name` is without `.weight`.
-    pub fn wants(&self, id: u64, layer_type: &str, is_embedding: bool, name: &str) -> bool {
+    /// Whether a layer is wanted.
+    pub fn wants(&self, layer: &Candidate) -> bool {
         let matches = |group: &Group| {
-            group.ids.contains(&id)
+            group.ids.contains(&layer.id)
                 || group.types.iter().any(|wanted| match wanted.as_str() {
                     // A file does not say what is an embedding; the tool takes them for dense.
-                    "embedding" => is_embedding && !self.as_weightwatcher,
-                    wanted => wanted == layer_type,
+                    "embedding" => layer.is_embedding && !self.as_weightwatcher,
+                    wanted => wanted == layer.layer_type,
                 })
-                || group.names.iter().any(|pattern| pattern.matches(name) || pattern.matches(&format!("{name}.weight")))
+                || group
+                    .names
+                    .iter()
+                    .any(|pattern| pattern.matches(layer.name) || pattern.matches(&format!("{}.weight", layer.name)))
         };
-        (self.kept.is_empty || matches(&self.kept)) && !matches(&self.left_out)
+        let is_in_blocks =
+            |group: &Group| layer.block.is_some_and(|block| group.blocks.iter().any(|blocks| blocks.contain(block)));
+        (self.kept.is_empty || matches(&self.kept))
+            && (self.kept.blocks.is_empty() || is_in_blocks(&self.kept))
+            && !matches(&self.left_out)
+            && !is_in_blocks(&self.left_out)
     }
 }
 
@@ -62,6 +120,15 @@ impl Group {
         const TYPES: [&str; 3] = ["dense", "conv2d", "embedding"];
         let mut group = Self { is_empty: true, ..Self::default() };
         for item in items {
+            if let Some(blocks) = item.strip_prefix("blocks=") {
+                group.blocks.push(Blocks::parse(blocks).ok_or_else(|| {
+                    let item = quoted(item);
+                    Error::Options(format!(
+                        "the layers {item} can't be used: write blocks=4, blocks=0-11, blocks=12- or, for every third, blocks=0-/3"
+                    ))
+                })?);
+                continue;
+            }
             group.is_empty = false;
             if let Ok(id) = item.parse() {
                 group.ids.push(id);
@@ -84,13 +151,28 @@ mod tests {
 
     fn wanted(layers: &str) -> Vec<u64> {
         let filter = LayerFilter::new(&Options { layers: layers.to_owned(), ..Options::default() }).unwrap();
+        let layer = |id, layer_type, is_embedding, name, block| Candidate { id, layer_type, is_embedding, name, block };
         let all = [
-            (0, "dense", true, "embed"),
-            (1, "dense", false, "h.0.q"),
-            (2, "conv2d", false, "stem"),
-            (3, "dense", false, "h.1.q"),
+            layer(0, "dense", true, "embed", None),
+            layer(1, "dense", false, "h.0.q", Some(0)),
+            layer(2, "conv2d", false, "stem", None),
+            layer(3, "dense", false, "h.1.q", Some(1)),
         ];
-        all.into_iter().filter(|l| filter.wants(l.0, l.1, l.2, l.3)).map(|l| l.0).collect()
+        all.into_iter().filter(|l| filter.wants(l)).map(|l| l.id).collect()
+    }
+
+    #[test]
+    fn blocks_narrow_what_is_named() {
+        assert_eq!(wanted("blocks=0-"), [1, 3]);
+        assert_eq!(wanted("blocks=1"), [3]);
+        assert_eq!(wanted("blocks=0-9/2"), [1]);
+        assert_eq!(wanted("blocks=0,blocks=1-1,*.q"), [1, 3]);
+        assert_eq!(wanted("stem,blocks=0-"), [0; 0]);
+        assert_eq!(wanted("-blocks=0"), [0, 2, 3]);
+        for broken in ["blocks=", "blocks=x", "blocks=3-1", "blocks=0-3/0", "blocks=0-3/", "blocks=-3"] {
+            let options = Options { layers: broken.to_owned(), ..Options::default() };
+            assert!(LayerFilter::new(&options).unwrap_err().to_string().contains("blocks=0-11"), "{broken}");
+        }
     }
 
     #[test]

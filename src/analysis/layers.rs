@@ -1,11 +1,14 @@
 //! Which tensors are analysed, and why the others are not.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::error::Result;
 use crate::format::{Model, TensorInfo};
+use crate::quant::{ModelTensor, module};
 use crate::report::{LayerInfo, Skipped};
 use crate::tensor::is_decodable;
 
-use super::filter::LayerFilter;
+use super::filter::{Candidate, LayerFilter};
 use super::options::Options;
 
 /// What a tensor is taken for, by its shape.
@@ -91,7 +94,7 @@ pub fn select(model: &Model, options: &Options) -> Result<Selection> {
         let info = &entry.info;
         let verdict = match info.name.strip_suffix(".weight").zip(id) {
             None => Err("its name does not end in .weight".to_owned()),
-            Some((name, id)) if !wanted.wants(id + options.start_ids, layer_type(info), is_embedding(name), name) => {
+            Some((name, id)) if !wanted.wants(&Candidate::new(info, name, id + options.start_ids)) => {
                 Err("not among the layers asked for".to_owned())
             }
             Some((name, id)) => layer_of(info, name, id + options.start_ids, options),
@@ -106,10 +109,29 @@ pub fn select(model: &Model, options: &Options) -> Result<Selection> {
             }),
         }
     }
+    tell_modules_apart(&mut selection.layers);
     if !options.compat.is_weightwatcher() {
         selection.layers.sort_by_cached_key(|layer| natural_key(&layer.info.name));
     }
     Ok(selection)
+}
+
+/// Modules that share a block and a short name (an encoder's and a decoder's queries) get their own name, with `*` for the block.
+fn tell_modules_apart(layers: &mut [Layer]) {
+    let mut counts: HashMap<(Option<u64>, String), usize> = HashMap::new();
+    for Layer { info, .. } in layers.iter() {
+        *counts.entry((info.block, info.module.clone())).or_default() += 1;
+    }
+    let shared: HashSet<&str> =
+        counts.iter().filter(|(_, count)| **count > 1).map(|((_, module), _)| module.as_str()).collect();
+    for Layer { info, .. } in layers {
+        if shared.contains(info.module.as_str()) {
+            info.module = match info.block {
+                Some(block) => info.name.replacen(&format!(".{block}."), ".*.", 1),
+                None => info.name.clone(),
+            };
+        }
+    }
 }
 
 fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> Result<(LayerKind, LayerInfo), String> {
@@ -152,6 +174,7 @@ fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> 
     if n > options.max_n {
         return Err(format!("longer side {n}, more than max_N = {}", options.max_n));
     }
+    let (block, module) = module(&ModelTensor { name: &info.name, shape: &info.shape });
     let layer = LayerInfo {
         layer_id,
         name: name.to_owned(),
@@ -164,11 +187,13 @@ fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> 
         rf,
         num_evals,
         counted: !is_embedding(name),
+        block,
+        module,
     };
     Ok((kind, layer))
 }
 
-fn layer_type(info: &TensorInfo) -> &'static str {
+pub(super) fn layer_type(info: &TensorInfo) -> &'static str {
     if info.shape.len() == 4 { "conv2d" } else { "dense" }
 }
 
@@ -180,7 +205,7 @@ fn conv_sides_are_swapped(dims: &[usize]) -> bool {
 }
 
 /// Embeddings look rows up and multiply nothing: the study leaves them as they are, and so do quantized files.
-fn is_embedding(name: &str) -> bool {
+pub(super) fn is_embedding(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     name.contains("embed") || matches!(last, "wte" | "wpe" | "shared")
 }
@@ -343,5 +368,24 @@ mod tests {
         assert_eq!(ids(&picked("h.1.q")), [(2, "h.1.q")]);
         assert_eq!(picked("h.1.q").skipped[0].reason, "not among the layers asked for");
         assert_eq!(picked("").layers.iter().map(|l| l.info.counted).collect::<Vec<_>>(), [false, true, true, false]);
+    }
+
+    #[test]
+    fn blocks_are_picked_and_modules_told_apart() {
+        let m = model(&[&[
+            ("decoder.layers.0.encoder_attn.q_proj.weight", SHAPE),
+            ("decoder.layers.0.self_attn.q_proj.weight", SHAPE),
+            ("decoder.layers.0.fc1.weight", SHAPE),
+            ("decoder.layers.1.fc1.weight", SHAPE),
+            ("lm_head.weight", SHAPE),
+        ]]);
+        let modules = |layers: &str| -> Vec<String> {
+            let options = Options { layers: layers.to_owned(), ..Options::default() };
+            select(&m, &options).unwrap().layers.into_iter().map(|l| l.info.module).collect()
+        };
+        let long = "decoder.layers.*.encoder_attn.q_proj";
+        assert_eq!(modules(""), ["up", long, "decoder.layers.*.self_attn.q_proj", "up", "output"]);
+        assert_eq!(modules("blocks=0,*fc*"), ["up"]);
+        assert_eq!(modules("-blocks=0"), ["up", "output"]);
     }
 }

@@ -51,7 +51,8 @@ pub struct Options {
     /// Whether to compute true singular values.
     pub svd: bool,
     /// Comma-separated layers: glob patterns of names (one without a wildcard is a name), ids, or types (`dense`, `conv2d`,
-    /// `embedding`); with a `-` in front those to leave out. Empty for all.
+    /// `embedding`); with a `-` in front those to leave out. Empty for all. `blocks=0-11`, `blocks=12-`, `blocks=0-/3` narrow it
+    /// to transformer blocks, the last to every third.
     pub layers: String,
     /// Layers with fewer eigenvalues are skipped.
     pub min_evals: u64,

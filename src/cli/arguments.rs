@@ -158,7 +158,7 @@ pub(super) enum OutputDtypeArg {
 #[derive(Debug, Args)]
 pub(super) struct SelectionArgs {
     /// Only these layers, comma-separated: glob patterns of names, ids, or types (dense, conv2d, embedding); with a - in
-    /// front, all but these.
+    /// front, all but these. blocks=0-11, blocks=12-, blocks=0-/3 narrow it to transformer blocks, the last to every third.
     #[arg(long, value_name = "LIST", default_value = "", allow_hyphen_values = true)]
     pub layers: String,
 

@@ -25,6 +25,6 @@ pub use integer::{Group, Integers, Spread};
 pub use microscaling::{Element, Microscaling, Nvfp4, ScaleRule};
 pub use naive::{Arithmetic, NaiveGrid, Range};
 pub use quantized::Quantized;
-pub use recipe::{FileType, ModelTensor};
+pub use recipe::{FileType, ModelTensor, module};
 pub use registry::{SchemeInfo, schemes};
 pub use scheme::{Applied, DEFAULT_LEVELS, Scheme, parse_levels};

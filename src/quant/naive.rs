@@ -17,6 +17,17 @@ pub enum Arithmetic {
     Seed,
 }
 
+impl Arithmetic {
+    /// The name on the command line and in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Arithmetic::Exact => "exact",
+            Arithmetic::Stored => "stored",
+            Arithmetic::Seed => "seed",
+        }
+    }
+}
+
 /// The extremes of a tensor: all that a naive grid needs to know of it. Computed once for all levels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {

@@ -123,6 +123,13 @@ pub struct LayerInfo {
     pub num_evals: u64,
     /// Whether the layer is quantized and counts in the comparison; embeddings do neither.
     pub counted: bool,
+    /// Number of the transformer block, where the name tells it.
+    #[serde(default)]
+    pub block: Option<u64>,
+    /// The part of a block or of the model: `q`, `k`, `v`, `qkv`, `o`, `gate`, `up`, `gate_up`, `down`, `embedding`, `output`;
+    /// else the rest of the name. No two layers share block and module.
+    #[serde(default)]
+    pub module: String,
 }
 
 /// A tensor that is not analysed.

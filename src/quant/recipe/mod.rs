@@ -5,7 +5,7 @@ mod roles;
 use self::roles::{Facts, Place, Role, place};
 use super::ggml::GgmlType;
 
-pub use self::roles::ModelTensor;
+pub use self::roles::{ModelTensor, module};
 
 /// A file type of llama-quantize, without importance matrix.
 ///
@@ -129,7 +129,9 @@ impl FileType {
                     self.down(index, facts.layers)
                 }
                 Role::AttentionOutput => self.attention_output(&facts),
-                Role::TokenEmbedding | Role::Query | Role::Key | Role::Other => self.base(),
+                Role::TokenEmbedding | Role::Query | Role::Key | Role::Gate | Role::Up | Role::GateUp | Role::Other => {
+                    self.base()
+                }
             };
             types[i] = Some(wanted.for_row(cols));
         }

@@ -21,6 +21,10 @@ pub(super) enum Role {
         is_fused: bool,
     },
     AttentionOutput,
+    Gate,
+    Up,
+    /// Gate and up in one.
+    GateUp,
     Down,
     /// Routers, norms, biases, position embeddings: kept as they are.
     Kept,
@@ -71,6 +75,21 @@ const ENDINGS: &[(&str, Role)] = &[
     ("attn.c_proj", Role::AttentionOutput),
     ("attention.dense", Role::AttentionOutput),
     ("attention.output.dense", Role::AttentionOutput),
+    ("ffn_gate", Role::Gate),
+    ("ffn_gate_exps", Role::Gate),
+    ("gate_proj", Role::Gate),
+    ("w1", Role::Gate),
+    ("wi_0", Role::Gate),
+    ("ffn_up", Role::Up),
+    ("ffn_up_exps", Role::Up),
+    ("up_proj", Role::Up),
+    ("w3", Role::Up),
+    ("wi_1", Role::Up),
+    ("mlp.c_fc", Role::Up),
+    ("dense_h_to_4h", Role::Up),
+    ("fc1", Role::Up),
+    ("intermediate.dense", Role::Up),
+    ("gate_up_proj", Role::GateUp),
     ("ffn_down", Role::Down),
     ("ffn_down_exps", Role::Down),
     ("down_proj", Role::Down),
@@ -111,6 +130,40 @@ pub(super) fn place(tensor: &ModelTensor) -> Place {
         _ => Role::Kept,
     };
     Place { role, layer, expert }
+}
+
+/// Where a tensor stands, for people: its block, and its part in it.
+///
+/// The part is one of `q`, `k`, `v`, `qkv`, `o`, `gate`, `up`, `gate_up`, `down`, `embedding`, `output`, with ` e7` behind it for
+/// the seventh expert; else what the name says after the block's number, or all of it.
+pub fn module(tensor: &ModelTensor) -> (Option<u64>, String) {
+    let Place { role, layer, expert } = place(tensor);
+    let known = match role {
+        Role::TokenEmbedding => Some("embedding"),
+        Role::Output => Some("output"),
+        Role::Query => Some("q"),
+        Role::Key => Some("k"),
+        Role::Value { is_fused: false } => Some("v"),
+        Role::Value { is_fused: true } => Some("qkv"),
+        Role::AttentionOutput => Some("o"),
+        Role::Gate => Some("gate"),
+        Role::Up => Some("up"),
+        Role::GateUp => Some("gate_up"),
+        Role::Down => Some("down"),
+        Role::Kept | Role::Other => None,
+    };
+    let name = tensor.name.strip_suffix(".weight").unwrap_or(tensor.name);
+    let part = match (known, expert) {
+        (Some(known), Some(expert)) => format!("{known} e{expert}"),
+        (Some(known), None) => known.to_owned(),
+        (None, _) => layer.and_then(|block| after(name, block)).unwrap_or(name).to_owned(),
+    };
+    (layer, part)
+}
+
+/// What follows `.block.` in a name.
+fn after(name: &str, block: u64) -> Option<&str> {
+    name.split_once(&format!(".{block}.")).map(|(_, rest)| rest)
 }
 
 /// What the shapes and names of all tensors say of a model.
@@ -177,8 +230,12 @@ mod tests {
             ("encoder.layer.2.attention.output.dense.weight", Role::AttentionOutput, Some(2)),
             ("encoder.layer.2.output.dense.weight", Role::Down, Some(2)),
             ("encoder.layer.2.attention.self.value.weight", Role::Value { is_fused: false }, Some(2)),
-            ("encoder.layer.2.intermediate.dense.weight", Role::Other, Some(2)),
-            ("model.layers.0.mlp.gate_proj.weight", Role::Other, Some(0)),
+            ("encoder.layer.2.intermediate.dense.weight", Role::Up, Some(2)),
+            ("model.layers.0.mlp.gate_proj.weight", Role::Gate, Some(0)),
+            ("model.layers.0.mlp.gate_up_proj.weight", Role::GateUp, Some(0)),
+            ("model.layers.0.block_sparse_moe.experts.3.w3.weight", Role::Up, Some(0)),
+            ("blk.0.ffn_up_exps.weight", Role::Up, Some(0)),
+            ("transformer.h.5.mlp.c_fc.weight", Role::Up, Some(5)),
             ("model.layers.0.mlp.gate.weight", Role::Kept, Some(0)),
             ("model.layers.0.input_layernorm.weight", Role::Kept, Some(0)),
             ("model.embed_tokens.weight", Role::TokenEmbedding, None),
@@ -190,5 +247,21 @@ mod tests {
         }
         let expert = place(&ModelTensor { name: "model.layers.1.mlp.experts.59.down_proj.weight", shape: &[8, 8] });
         assert_eq!((expert.role, expert.expert), (Role::Down, Some(59)));
+    }
+
+    #[test]
+    fn modules_have_short_names_or_their_own() {
+        let module = |name: &str| module(&ModelTensor { name, shape: &[8, 8] });
+        for (name, block, part) in [
+            ("model.layers.17.self_attn.o_proj.weight", Some(17), "o"),
+            ("model.layers.1.mlp.experts.59.down_proj.weight", Some(1), "down e59"),
+            ("transformer.h.5.attn.c_attn.weight", Some(5), "qkv"),
+            ("model.layers.0.mlp.gate.weight", Some(0), "mlp.gate"),
+            ("blocks.3.mixer.in_proj.weight", Some(3), "mixer.in_proj"),
+            ("lm_head.weight", None, "output"),
+            ("pooler.dense.weight", None, "pooler.dense"),
+        ] {
+            assert_eq!(module(name), (block, part.to_owned()), "{name}");
+        }
     }
 }

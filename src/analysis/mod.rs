@@ -2,6 +2,7 @@
 
 mod compare;
 mod filter;
+mod kept;
 mod layer;
 mod layers;
 mod measures;

@@ -40,9 +40,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A plan that takes the layers with the most work first: the small ones then fill the gaps at the end.
+    /// A plan that takes the layers with the most work first: the small ones then fill the gaps at the end. Layers without
+    /// choices are finished already.
     pub(super) fn new(layers: &[Layer], choices: &[Vec<Choice>], limits: Limits) -> Self {
-        let mut waiting: Vec<usize> = (0..layers.len()).collect();
+        let mut waiting: Vec<usize> = (0..layers.len()).filter(|layer| !choices[*layer].is_empty()).collect();
         waiting.sort_by(|a, b| layers[*b].work().total_cmp(&layers[*a].work()).then(a.cmp(b)));
         let needs = layers
             .iter()
@@ -70,6 +71,12 @@ impl Plan {
         self.in_flight.push(layer);
         self.in_flight_bytes += self.needs[layer];
         Next::Read(layer)
+    }
+
+    /// Moves layers that are still waiting to the front, in the order they have.
+    pub(super) fn prioritize(&mut self, is_first: impl Fn(usize) -> bool) {
+        let (first, rest): (Vec<usize>, Vec<usize>) = self.waiting.drain(..).partition(|layer| is_first(*layer));
+        self.waiting = first.into_iter().chain(rest).collect();
     }
 
     /// Takes a finished layer out of flight.

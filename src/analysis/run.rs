@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::compare::{compare, summarise};
+use super::kept::{Kept, keep};
 use super::layer::{Choice, LayerTask, failed_rows};
 use super::layers::{Layer, Selection, select};
 use super::options::{Compat, Options};
@@ -54,6 +55,10 @@ pub struct Analysis {
     report_done: Sender<(usize, Vec<LayerRow>)>,
     rows: Vec<LayerRow>,
     progress: Progress,
+    /// What was there before, a layer each; empty if nothing was.
+    kept: Vec<Kept>,
+    /// Kept rows that were not taken yet.
+    untold: Vec<LayerRow>,
 }
 
 /// What the tasks on the pool need.
@@ -125,15 +130,34 @@ impl Analysis {
         let levels = options.levels()?;
         let choices = choose(&levels, &selection.layers, &model);
         let plan = Plan::new(&selection.layers, &choices, limits);
-        let progress = Progress {
-            layers_done: 0,
-            layers_total: selection.layers.len() as u64,
-            work_done: 0.0,
-            work_total: selection.layers.iter().map(|layer| work(layer, levels.len())).sum(),
-        };
+        let progress = progress(&selection.layers, &choices);
         let (report_done, done) = channel();
         let shared = Arc::new(Shared { layers: selection.layers, choices, options, limits, cancellation });
-        Ok(Self { shared, model, head, plan, done, report_done, rows: Vec::new(), progress })
+        let (rows, kept, untold) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { shared, model, head, plan, done, report_done, rows, progress, kept, untold })
+    }
+
+    /// Takes over rows of an earlier run over the same files, so that only the others are computed: call it before the first
+    /// [`Analysis::next_step`]. Rows that this run would not give are ignored: of other settings (but levels and layers may
+    /// differ), other layers, without a spectrum. The next [`Analysis::take_finished`] returns the others. Returns their number.
+    pub fn keep(&mut self, earlier: &Head, rows: Vec<LayerRow>) -> usize {
+        let kept = keep(earlier, rows, &self.head, self.shared.options.pool);
+        // Tasks share what is changed here; once there is one, it is too late.
+        let Some(shared) = Arc::get_mut(&mut self.shared) else { return 0 };
+        for ((layer, choices), kept) in shared.layers.iter().zip(&mut shared.choices).zip(&kept) {
+            *choices = kept.missing(layer, choices, &shared.options);
+        }
+        self.plan = Plan::new(&shared.layers, &shared.choices, shared.limits);
+        self.progress = progress(&shared.layers, &shared.choices);
+        self.untold = kept.iter().flat_map(|kept| kept.rows.iter().cloned()).collect();
+        self.kept = kept;
+        self.untold.len()
+    }
+
+    /// Computes layers with these ids before the others.
+    pub fn prioritize(&mut self, layer_ids: &[u64]) {
+        let layers = &self.shared.layers;
+        self.plan.prioritize(|layer| layer_ids.contains(&layers[layer].info.layer_id));
     }
 
     /// What is known before the first layer.
@@ -207,7 +231,7 @@ impl Analysis {
 
     /// Takes what was finished since the last call. Waits up to `wait` for a first layer if there is none.
     pub fn take_finished(&mut self, wait: Duration) -> Finished {
-        let mut rows = Vec::new();
+        let mut rows = std::mem::take(&mut self.untold);
         let first = if wait.is_zero() {
             self.done.try_recv().ok()
         } else {
@@ -217,7 +241,8 @@ impl Analysis {
             self.plan.finished(layer);
             self.progress.layers_done += 1;
             self.progress.work_done += work(&self.shared.layers[layer], self.shared.choices[layer].len());
-            rows.extend(finished);
+            let is_new = |row: &LayerRow| self.kept.get(layer).is_none_or(|kept| !kept.has(&row.quantization));
+            rows.extend(finished.into_iter().filter(is_new));
         }
         self.rows.extend_from_slice(&rows);
         Finished { rows, progress: self.progress }
@@ -266,8 +291,18 @@ fn file_bits(level: Scheme, model: &Model) -> Option<f64> {
     (elements > 0.0).then(|| bits / elements)
 }
 
+/// Before the first layer of those that have choices.
+fn progress(layers: &[Layer], choices: &[Vec<Choice>]) -> Progress {
+    Progress {
+        layers_done: choices.iter().filter(|choices| choices.is_empty()).count() as u64,
+        layers_total: layers.len() as u64,
+        work_done: 0.0,
+        work_total: layers.iter().zip(choices).map(|(layer, choices)| work(layer, choices.len())).sum(),
+    }
+}
+
 fn work(layer: &Layer, levels: usize) -> f64 {
-    layer.work() * if layer.info.counted { levels as f64 } else { 1.0 }
+    layer.work() * if layer.info.counted { levels as f64 } else { levels.min(1) as f64 }
 }
 
 fn nothing_to_do(selection: &Selection, options: &Options) -> Error {

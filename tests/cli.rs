@@ -118,7 +118,10 @@ fn layers_can_be_picked_and_every_format_printed() {
         String::from_utf8(result.stdout).unwrap()
     };
     assert_eq!(print("csv").lines().count(), 1 + 2 * 6);
-    assert!(print("markdown").starts_with("| Level | Relative error | SQNR dB |"));
+    let markdown = print("markdown");
+    assert!(markdown.starts_with("| Level | Relative error | SQNR dB | Bits/weight |"));
+    assert!(markdown.contains("**3bit-asym moves the weights by "));
+    assert!(markdown.contains("6 layers of `demo.safetensors`; dequantized: exact; layers: `*.layer.0.*`. HeavyTail "));
     assert!(print("table").contains("3bit-asym"));
     let report: serde_json::Value = serde_json::from_str(&print("json")).unwrap();
     assert_eq!(report["settings"]["layers"], "*.layer.0.*");

@@ -19,8 +19,8 @@ use crate::analysis::{
 use crate::error::Error;
 use crate::progress::Cancellation;
 use crate::report::{
-    ModelReport, Number, RunStatus, Status, Summary, comparison_cells, comparison_csv, comparison_markdown,
-    details_csv, report_json,
+    ModelReport, Number, RunStatus, Status, Summary, comparison_cells, comparison_csv, details_csv, report_json,
+    report_markdown, verdict,
 };
 
 pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
             print(&summary(&report, arguments.quiet))?;
             print(&correlations.map_or_else(String::new, |rows| correlation_table(&rows)))?;
         }
-        FormatArg::Markdown => print(&comparison_markdown(&report.comparison))?,
+        FormatArg::Markdown => print(&report_markdown(&report))?,
         FormatArg::Csv => print(&details_csv(&report.rows))?,
         FormatArg::Json => print(&report_json(&report))?,
     }
@@ -179,7 +179,8 @@ fn write_files(folder: &Path, report: &ModelReport) -> Result<(), Failure> {
 }
 
 fn summary(report: &ModelReport, quiet: bool) -> String {
-    let mut comparison = comparison_table(report) + &means_table(&report.summary);
+    let said = verdict(&report.comparison).sentence;
+    let mut comparison = format!("{}{said}\n{}", comparison_table(report), means_table(&report.summary));
     let layers = finished_layers(report);
     let skipped = report.head.skipped.len();
     comparison += &format!("\n{layers} layers analysed, {skipped} tensors left out (`heavytail describe` says why)\n");

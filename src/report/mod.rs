@@ -8,6 +8,7 @@ mod measures;
 mod number;
 mod rows;
 mod table;
+mod verdict;
 
 pub use self::csv::{comparison_csv, details_csv, layers_csv};
 pub use self::curves::{Curves, DeltaPoint};
@@ -18,4 +19,5 @@ pub use self::rows::{
     ComparisonRow, Head, LayerInfo, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,
     Settings, Skipped, Status, Summary,
 };
-pub use self::table::{ComparisonCell, comparison_cells, comparison_markdown};
+pub use self::table::{ComparisonCell, comparison_cells, report_markdown};
+pub use self::verdict::{Verdict, verdict};

@@ -1,7 +1,8 @@
 //! The comparison for people: what comes first is what the evidence supports.
 
 use super::number::Number;
-use super::rows::ComparisonRow;
+use super::rows::{ComparisonRow, ModelReport, RunStatus};
+use super::verdict::verdict;
 
 /// One cell of the comparison: heading and text.
 pub type ComparisonCell = (&'static str, String);
@@ -12,6 +13,7 @@ pub fn comparison_cells(row: &ComparisonRow) -> Vec<ComparisonCell> {
         ("Level", row.label.clone()),
         ("Relative error", fixed(row.relative_error_mean, 4)),
         ("SQNR dB", fixed(row.sqnr_db_mean, 1)),
+        ("Bits/weight", fixed(row.bits_per_weight_mean, 2)),
         ("Non-zero", percent(row.nonzero_fraction_mean)),
         ("Alpha mean", fixed(row.alpha_mean, 3)),
         ("Change", signed_percent(row.alpha_change_percent)),
@@ -25,8 +27,44 @@ pub fn comparison_cells(row: &ComparisonRow) -> Vec<ComparisonCell> {
     ]
 }
 
+/// The report for a pull request or a model card: the comparison as a Markdown table, what it says, and what was run.
+pub fn report_markdown(report: &ModelReport) -> String {
+    let said = verdict(&report.comparison);
+    let mut text = comparison_markdown(&report.comparison);
+    text += &format!("\n**{}**\n\n", said.sentence);
+    for sentence in said.evidence {
+        text += &format!("- {sentence}\n");
+    }
+    let files: Vec<String> = report.head.model.files.iter().map(|file| code(&file.name)).collect();
+    let settings = &report.head.settings;
+    let mut facts = vec![
+        format!("{} of {}", count(report.head.layers.len(), "layer"), files.join(", ")),
+        format!("dequantized: {}", settings.dequantize.as_str()),
+    ];
+    if settings.compat != "none" {
+        facts.push(format!("compatible with: {}", settings.compat));
+    }
+    if !settings.layers.is_empty() {
+        facts.push(format!("layers: {}", code(&settings.layers)));
+    }
+    facts.extend(settings.measures.iter().map(|(name, value)| format!("{name}: {}", code(value))));
+    if report.status == RunStatus::Cancelled {
+        facts.push("stopped before the end: part of the layers".to_owned());
+    }
+    text + &format!("\n{}. HeavyTail {}.\n", facts.join("; "), report.heavytail_version)
+}
+
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A name from a file or from the caller as Markdown code: what would end the code is left out.
+fn code(text: &str) -> String {
+    format!("`{}`", text.chars().map(|c| if c == '`' || c.is_control() { ' ' } else { c }).collect::<String>())
+}
+
 /// The comparison as a Markdown table.
-pub fn comparison_markdown(rows: &[ComparisonRow]) -> String {
+fn comparison_markdown(rows: &[ComparisonRow]) -> String {
     let mut lines = Vec::new();
     for row in rows {
         let cells = comparison_cells(row);

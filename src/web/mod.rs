@@ -11,7 +11,8 @@ use crate::analysis::{self, Limits, Next, Options};
 use crate::error::Error;
 use crate::format::{self, ModelBuilder};
 use crate::progress::Cancellation;
-use crate::report::{Head, LayerRow, RunStatus, comparison_csv, details_csv, report_json};
+use crate::quant;
+use crate::report::{self, Head, LayerRow, RunStatus, comparison_csv, details_csv, report_json, report_markdown};
 
 #[cfg(target_feature = "atomics")]
 pub use wasm_bindgen_rayon::init_thread_pool;
@@ -41,6 +42,15 @@ pub fn version() -> String {
 #[wasm_bindgen]
 pub fn default_options() -> Result<JsValue, JsValue> {
     to_js(&Options::default())
+}
+
+/// The table of quantization schemes.
+///
+/// # Errors
+/// None in practice: the conversion of plain data.
+#[wasm_bindgen]
+pub fn schemes() -> Result<JsValue, JsValue> {
+    to_js(&quant::schemes())
 }
 
 /// How many bytes of header follow the first eight of a file.
@@ -144,6 +154,19 @@ impl Analysis {
         to_js(self.run.head())
     }
 
+    /// Takes over what an earlier run found; see [`analysis::Analysis::keep`]. Returns how many rows that is.
+    ///
+    /// # Errors
+    /// If the values are not what [`Analysis`] handed out.
+    pub fn keep(&mut self, head: JsValue, rows: JsValue) -> Result<usize, JsValue> {
+        Ok(self.run.keep(&from_js::<Head>(head)?, from_js(rows)?))
+    }
+
+    /// Computes the layers with these ids before the others.
+    pub fn prioritize(&mut self, layer_ids: &[f64]) {
+        self.run.prioritize(&layer_ids.iter().map(|id| *id as u64).collect::<Vec<_>>());
+    }
+
     /// What to do next: `{kind: "read", task, name, file, begin, end}`, `{kind: "wait"}` or `{kind: "done"}`.
     ///
     /// # Errors
@@ -216,8 +239,18 @@ pub fn compare(head: JsValue, rows: JsValue) -> Result<JsValue, JsValue> {
     to_js(&analysis::comparison(&head, &rows))
 }
 
-/// The text of a result file: `details.csv`, `results_<level>.csv`, `quantization_comparison.csv` or `report.json`, with the
-/// bytes that the terminal program writes.
+/// What a comparison says, in words: `{sentence, evidence}`.
+///
+/// # Errors
+/// If the values are not what [`compare`] handed out.
+#[wasm_bindgen]
+pub fn verdict(comparison: JsValue) -> Result<JsValue, JsValue> {
+    let comparison: Vec<report::ComparisonRow> = from_js(comparison)?;
+    to_js(&report::verdict(&comparison))
+}
+
+/// The text of a result file: `details.csv`, `results_<level>.csv`, `quantization_comparison.csv`, `report.json` or `report.md`,
+/// with the bytes that the terminal program writes or prints.
 ///
 /// # Errors
 /// If the values are not what [`Analysis`] handed out, or there is no file of that name.
@@ -230,6 +263,7 @@ pub fn export_file(head: JsValue, rows: JsValue, status: JsValue, kind: &str) ->
         "details.csv" => Ok(details_csv(&report.rows)),
         "quantization_comparison.csv" => Ok(comparison_csv(&report.comparison)),
         "report.json" => Ok(report_json(&report)),
+        "report.md" => Ok(report_markdown(&report)),
         _ => {
             let level = kind.strip_prefix("results_").and_then(|rest| rest.strip_suffix(".csv"));
             let level = level.filter(|level| head.levels.iter().any(|l| l.name == *level));

@@ -40,8 +40,9 @@ worker.addEventListener("activate", (/** @type {any} */ event) => {
   event.waitUntil(activate());
 });
 
+/** A page that was just loaded asks the version that waits for it. Tabs that run the old version would become a mixture. */
 worker.addEventListener("message", (/** @type {any} */ event) => {
-  if (event.data === "take over") worker.skipWaiting();
+  event.waitUntil(takeOver());
 });
 
 worker.addEventListener("fetch", (/** @type {any} */ event) => {
@@ -50,7 +51,7 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
   if (!BUILD || request.method !== "GET" || request.headers.has("range") || url.origin !== ROOT.origin || !url.pathname.startsWith(ROOT.pathname)) return;
   const path = url.pathname.slice(ROOT.pathname.length);
   const start = request.mode === "navigate" && (path === "" || path === START);
-  if (start) event.respondWith(begin());
+  if (start) event.respondWith(file(START));
   else if (path in BUILD.files && url.search === "") event.respondWith(file(path));
 });
 
@@ -66,17 +67,13 @@ async function activate() {
   for (const name of await caches.keys()) {
     if (name.startsWith(CACHES) && name !== CACHE) await caches.delete(name);
   }
-  await worker.clients.claim(); // after the very first visit; later versions come in with a navigation
+  await worker.clients.claim(); // after the very first visit, and after a take-over
 }
 
-/** The page itself. A newer version that waits takes over first, unless another tab still runs this one. */
-async function begin() {
-  const { waiting } = worker.registration;
-  if (waiting && (await worker.clients.matchAll()).length < 2) {
-    waiting.postMessage("take over");
-    return new Response("", { headers: { Refresh: "0" } });
-  }
-  return file(START);
+async function takeOver() {
+  const tabs = await worker.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const ours = tabs.filter((/** @type {{url: string}} */ { url }) => url.startsWith(ROOT.href));
+  if (ours.length < 2) await worker.skipWaiting();
 }
 
 /** @param {string} path */

@@ -1,5 +1,7 @@
 //! Eigenvalues against nalgebra's one-stage solver, identities, and generated matrices that are hard in known ways.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use heavytail::kernel::Kernel;
 use heavytail::spectrum::SymmetricTiles;
 use heavytail::spectrum::eigen::{EigenError, staged_eigenvalues, symmetric_eigenvalues, tiled_eigenvalues};
@@ -121,6 +123,22 @@ fn kernels_that_fuse_agree_to_the_bit() {
 }
 
 #[test]
+fn large_orders_do_not_depend_on_the_number_of_threads() {
+    let mut random = Random(10);
+    // Several parts in the first stage, fewer and fewer of them.
+    let n = 1700;
+    let a = random_symmetric(n, &mut random);
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| symmetric_eigenvalues(&mut a.clone(), n, &never).expect("finite"))
+    };
+    let values = run(1);
+    assert_eq!(run(3), values);
+    let squares: f64 = a.iter().map(|x| x * x).sum();
+    assert!((values.iter().map(|x| x * x).sum::<f64>() / squares - 1.0).abs() < 1e-13);
+}
+
+#[test]
 fn trace_and_frobenius_norm_are_kept() {
     let mut random = Random(5);
     for n in [64, 333, 900] {
@@ -175,11 +193,11 @@ fn stops_when_asked() {
     let a = random_symmetric(n, &mut random);
     // Stops at the k-th question, whichever stage asks it.
     for k in [0, 1, 10, 60, 100, 300] {
-        let asked = std::cell::Cell::new(0);
-        let cancelled = || asked.replace(asked.get() + 1) >= k;
+        let asked = AtomicUsize::new(0);
+        let cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= k;
         let result = tiled_eigenvalues(Kernel::selected(), SymmetricTiles::from_lower(&a, n), &cancelled);
         assert_eq!(result, Err(EigenError::Cancelled));
-        assert_eq!(asked.get(), k + 1);
+        assert_eq!(asked.into_inner(), k + 1);
     }
 }
 

@@ -1,8 +1,7 @@
 //! Gram products against plain sums, on every kernel this processor has.
 
 use heavytail::kernel::{Kernel, Rows, Strided};
-use heavytail::spectrum::CodeGramBuilder;
-use heavytail::spectrum::GramBuilder;
+use heavytail::spectrum::{CodeGramBuilder, CodePanel, GramBuilder};
 
 /// Whole numbers 0 .. 2^31, the same on every run.
 fn numbers(count: usize, seed: u64) -> Vec<u32> {
@@ -101,10 +100,57 @@ fn codes_are_exact_on_every_kernel() {
             gram.push(&codes[m / 3 * n..], m - m / 3);
             assert_eq!(gram.finish().to_dense(), expected, "{} {m}x{n}", kernel.name());
             let mut turned = CodeGramBuilder::with_kernel(kernel, n);
-            turned.push_columns(&transposed(&codes, m, n), m, m);
+            turned.push_panel(CodePanel::columns(&transposed(&codes, m, n), m), None, m);
             assert_eq!(turned.finish().to_dense(), expected, "{} {m}x{n} by columns", kernel.name());
         }
     }
+}
+
+#[test]
+fn codes_with_residues_are_two_exact_sums() {
+    for [m, n] in SHAPES {
+        let codes: Vec<i8> = numbers(m * n, 8).iter().map(|&x| x as i8).collect();
+        let residues: Vec<i8> = numbers(m * n, 9).iter().map(|&x| ((x % 129) as i32 - 64) as i8).collect();
+        let [scale, unit] = [0.3, 0.5_f64.powi(20)];
+        let at = |from: &[i8], k: usize, i: usize| i64::from(from[k * n + i]);
+        let mixed = |i: usize, j: usize| -> i64 {
+            (0..m).map(|k| at(&codes, k, i) * at(&residues, k, j) + at(&residues, k, i) * at(&codes, k, j)).sum()
+        };
+        let squares = exact(&codes, m, n);
+        let expected: Vec<f64> =
+            (0..n * n).map(|ij| scale * scale * squares[ij] + scale * unit * mixed(ij / n, ij % n) as f64).collect();
+        for kernel in Kernel::available() {
+            let mut gram = CodeGramBuilder::with_kernel(kernel, n);
+            let cut = m / 3 * n;
+            gram.push_panel(CodePanel::rows(&codes[..cut], n), Some(&residues[..cut]), m / 3);
+            gram.push_panel(CodePanel::rows(&codes[cut..], n), Some(&residues[cut..]), m - m / 3);
+            assert_eq!(gram.finish_split(scale, unit).to_dense(), expected, "{} {m}x{n}", kernel.name());
+            let mut turned = CodeGramBuilder::with_kernel(kernel, n);
+            let columns = [transposed(&codes, m, n), transposed(&residues, m, n)];
+            turned.push_panel(CodePanel::columns(&columns[0], m), Some(&columns[1]), m);
+            assert_eq!(turned.finish_split(scale, unit).to_dense(), expected, "{} {m}x{n} by columns", kernel.name());
+        }
+    }
+}
+
+#[test]
+fn products_do_not_depend_on_the_number_of_threads() {
+    let [m, n] = [300, 1100];
+    let w = floats(m * n, 10);
+    let codes: Vec<i8> = numbers(m * n, 11).iter().map(|&x| x as i8).collect();
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| {
+            let mut gram = GramBuilder::new(n);
+            gram.push(&w, m);
+            let mut of_codes = CodeGramBuilder::new(n);
+            of_codes.push(&codes, m);
+            (gram.finish().to_dense(), of_codes.finish().to_dense())
+        })
+    };
+    let (floats, integers) = run(1);
+    assert_eq!(integers, exact(&codes, m, n));
+    assert!(run(3) == (floats, integers));
 }
 
 #[test]

@@ -12,11 +12,15 @@ use super::plan::{Limits, Need, concurrent_levels};
 use super::row::{empty_row, fill};
 use super::trust::{Measured, add_changes};
 use crate::error::{Error, Result};
+use crate::kernel::Kernel;
 use crate::matrix::Matrix;
 use crate::progress::Cancellation;
-use crate::quant::{Damage, NaiveGrid, Range as WeightRange, Scheme};
+use crate::quant::{Damage, NaiveGrid, Range as WeightRange, Scheme, WholeLevels};
 use crate::report::{LayerRow, Status};
-use crate::spectrum::{GramBuilder, Method, SLICE, eigen::EigenError, singular_values};
+use crate::spectrum::eigen::EigenError;
+use crate::spectrum::{
+    CODE_SLICE, CodeGramBuilder, CodePanel, GramBuilder, Method, SLICE, SymmetricTiles, singular_values,
+};
 use crate::tensor::{Dtype, decode_f32};
 
 /// A level of the run, and what it means for one layer: the same, unless the level is a whole file's recipe.
@@ -63,10 +67,11 @@ impl LayerTask<'_> {
         }
         // Embeddings stand unchanged at every level: computed once.
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
+        let original = Original { sums: self.weight_sums(&weights), weights, range };
         let at_once = concurrent_levels(&Need::new(layer, computed), self.limits);
         let mut rows: Vec<Vec<Measured>> = Vec::with_capacity(levels.len());
         for group in computed.chunks(at_once) {
-            let group: Vec<_> = group.par_iter().map(|choice| self.level(&weights, range, *choice)).collect();
+            let group: Vec<_> = group.par_iter().map(|choice| self.level(&original, *choice)).collect();
             rows.extend(group);
         }
         add_changes(&mut rows);
@@ -80,7 +85,20 @@ impl LayerTask<'_> {
         rows.concat()
     }
 
-    fn level(&self, weights: &Matrix, range: WeightRange, choice: Choice) -> Vec<Measured> {
+    /// The sums over the weights of each of the layer's matrices.
+    fn weight_sums(&self, weights: &Matrix) -> Vec<Damage> {
+        match self.layer.kind {
+            LayerKind::Dense { .. } => vec![Damage::of_weights(weights.values())],
+            LayerKind::Conv2d { positions, .. } => {
+                // They are small.
+                let slice = |position| weights.values().iter().skip(position).step_by(positions).copied();
+                (0..positions).map(|position| Damage::of_weights(&slice(position).collect::<Vec<_>>())).collect()
+            }
+        }
+    }
+
+    fn level(&self, original: &Original, choice: Choice) -> Vec<Measured> {
+        let weights = &original.weights;
         let arithmetic = self.options.arithmetic();
         let mut whole = None;
         if !choice.scheme.is_elementwise() {
@@ -95,8 +113,8 @@ impl LayerTask<'_> {
                 }
             }
         }
-        let grid = choice.scheme.naive_grid(range, arithmetic, self.dtype);
-        let quantized = Quantized { original: weights, whole: whole.as_ref(), grid: grid.as_ref() };
+        let grid = choice.scheme.naive_grid(original.range, arithmetic, self.dtype);
+        let quantized = Quantized { original, whole: whole.as_ref(), grid: grid.as_ref() };
         let positions = self.layer.info.rf as usize;
         if self.options.pool {
             return vec![self.row(quantized, choice, 0..positions)];
@@ -113,9 +131,12 @@ impl LayerTask<'_> {
     fn row(&self, quantized: Quantized, choice: Choice, slices: Range<usize>) -> Measured {
         let mut row = empty_row(self.layer, choice);
         let mut damage = Damage::default();
+        for sums in &quantized.original.sums[slices.clone()] {
+            damage.merge(sums);
+        }
         let filled = self.damaged_spectrum(quantized, slices.clone(), &mut damage).and_then(|spectrum| {
             fill(&mut row, self.layer, &spectrum, self.options)?;
-            let source = quantized.whole.unwrap_or(quantized.original);
+            let source = quantized.whole.unwrap_or(&quantized.original.weights);
             let matrix = |position| dequantized(&*self.slice(source, position)?, quantized.grid);
             add_measures(self, &mut row, &spectrum.eigenvalues, slices, matrix)
         });
@@ -124,9 +145,12 @@ impl LayerTask<'_> {
             row.reason = Some(error.to_string());
             Vec::new()
         });
+        if choice.scheme == Scheme::Stored {
+            damage = damage.unchanged();
+        }
         row.nonzero_fraction = damage.nonzero_fraction().into();
         if choice.scheme == Scheme::Stored {
-            row.relative_error = damage.relative_error().map(|_| 0.0).into();
+            row.relative_error = damage.relative_error().into();
         } else {
             row.quantized = true;
             row.relative_error = damage.relative_error().into();
@@ -137,10 +161,11 @@ impl LayerTask<'_> {
 
     fn damaged_spectrum(&self, quantized: Quantized, slices: Range<usize>, damage: &mut Damage) -> Result<Spectrum> {
         let Some(whole) = quantized.whole else {
-            return self.spectrum(quantized.original, quantized.grid, slices, damage);
+            return self.spectrum(&quantized.original.weights, quantized.grid, slices, damage);
         };
         for position in slices.clone() {
-            damage.add(self.slice(quantized.original, position)?.values(), self.slice(whole, position)?.values());
+            let original = self.slice(&quantized.original.weights, position)?;
+            damage.add_errors(original.values(), self.slice(whole, position)?.values());
         }
         self.spectrum(whole, None, slices, &mut Damage::default())
     }
@@ -216,49 +241,125 @@ impl LayerTask<'_> {
         Ok(result)
     }
 
-    /// Squared singular values of one (quantized) matrix, ascending, and its damage on the way.
+    /// Squared singular values of one (quantized) matrix, ascending, and its errors on the way.
     pub(super) fn eigenvalues(
         &self,
         matrix: &Matrix,
         grid: Option<&NaiveGrid>,
         damage: &mut Damage,
     ) -> Result<Vec<f64>> {
+        let cancelled = || self.cancellation.is_cancelled();
         if self.options.method() == Method::Svd {
-            let mut values = matrix.values().to_vec();
-            quantize_block(matrix.values(), grid, &mut values, damage)?;
-            let values = singular_values(&Matrix::new(matrix.rows(), matrix.cols(), values)?, &|| {
-                self.cancellation.is_cancelled()
-            })
-            .map_err(spectrum_error)?;
+            let quantized = grid.map(|grid| {
+                let mut values = vec![0.0; matrix.values().len()];
+                quantize_block(matrix.values(), grid, &mut values, damage)?;
+                Matrix::new(matrix.rows(), matrix.cols(), values)
+            });
+            let quantized = quantized.transpose()?;
+            let values = singular_values(quantized.as_ref().unwrap_or(matrix), &cancelled).map_err(spectrum_error)?;
             return Ok(values.into_iter().map(|v| v * v).collect());
         }
-        let (rows, cols) = (matrix.rows(), matrix.cols());
-        let (n, depth) = (rows.min(cols), rows.max(cols));
-        let mut gram = GramBuilder::new(n);
-        let mut panel = vec![0.0; SLICE * n];
-        for start in (0..depth).step_by(SLICE) {
-            self.cancellation.check()?;
-            let height = SLICE.min(depth - start);
-            let panel = &mut panel[..height * n];
-            if rows >= cols {
-                quantize_block(&matrix.values()[start * n..(start + height) * n], grid, panel, damage)?;
-                gram.push(panel, height);
-            } else {
-                for (row, out) in matrix.values().chunks_exact(cols).zip(panel.chunks_exact_mut(height)) {
-                    quantize_block(&row[start..start + height], grid, out, damage)?;
-                }
-                gram.push_columns(panel, height, height);
-            }
-        }
-        let mut values = gram.finish().eigenvalues(&|| self.cancellation.is_cancelled()).map_err(spectrum_error)?;
+        let product = match grid.map(|grid| grid.whole_levels().ok_or(grid)) {
+            None => self.gram(matrix),
+            Some(Ok(levels)) => self.gram_of_codes(matrix, &levels, damage),
+            Some(Err(grid)) => self.gram_of_levels(matrix, grid, damage),
+        };
+        let mut values = product?.eigenvalues(&cancelled).map_err(spectrum_error)?;
         // Rounding of the product and of the eigenvalues: anything below is noise around zero.
-        let resolution = values.last().copied().unwrap_or(0.0) * rows.max(cols) as f64 * f64::EPSILON;
+        let long_side = matrix.rows().max(matrix.cols());
+        let resolution = values.last().copied().unwrap_or(0.0) * long_side as f64 * f64::EPSILON;
         for value in &mut values {
             if *value <= resolution {
                 *value = 0.0;
             }
         }
         Ok(values)
+    }
+
+    /// The Gram product of a matrix as it is.
+    fn gram(&self, matrix: &Matrix) -> Result<SymmetricTiles> {
+        let (values, cols) = (matrix.values(), matrix.cols());
+        let Sides { n, depth, is_wide } = Sides::of(matrix);
+        let mut gram = GramBuilder::new(n);
+        for start in (0..depth).step_by(SLICE) {
+            self.cancellation.check()?;
+            let height = SLICE.min(depth - start);
+            if is_wide {
+                gram.push_columns(&values[start..], cols, height);
+            } else {
+                gram.push(&values[start * n..(start + height) * n], height);
+            }
+        }
+        Ok(gram.finish())
+    }
+
+    /// The Gram product of a matrix on a grid's levels.
+    fn gram_of_levels(&self, matrix: &Matrix, grid: &NaiveGrid, damage: &mut Damage) -> Result<SymmetricTiles> {
+        let (values, cols) = (matrix.values(), matrix.cols());
+        let Sides { n, depth, is_wide } = Sides::of(matrix);
+        let mut gram = GramBuilder::new(n);
+        let mut panel = vec![0.0; SLICE.min(depth) * n];
+        for start in (0..depth).step_by(SLICE) {
+            self.cancellation.check()?;
+            let height = SLICE.min(depth - start);
+            let panel = &mut panel[..height * n];
+            if is_wide {
+                for (row, out) in values.chunks_exact(cols).zip(panel.chunks_exact_mut(height)) {
+                    quantize_block(&row[start..start + height], grid, out, damage)?;
+                }
+                gram.push_columns(panel, height, height);
+            } else {
+                quantize_block(&values[start * n..(start + height) * n], grid, panel, damage)?;
+                gram.push(panel, height);
+            }
+        }
+        Ok(gram.finish())
+    }
+
+    /// The Gram product of a matrix on a grid's levels, by exact sums of whole numbers.
+    fn gram_of_codes(&self, matrix: &Matrix, levels: &WholeLevels, damage: &mut Damage) -> Result<SymmetricTiles> {
+        let (values, cols, kernel) = (matrix.values(), matrix.cols(), Kernel::selected());
+        let Sides { n, depth, is_wide } = Sides::of(matrix);
+        let mut gram = CodeGramBuilder::new(n);
+        let mut codes = vec![0; CODE_SLICE.min(depth) * n];
+        let mut residues = vec![0; if levels.has_residues() { codes.len() } else { 0 }];
+        for start in (0..depth).step_by(CODE_SLICE) {
+            self.cancellation.check()?;
+            let height = CODE_SLICE.min(depth - start);
+            let codes = &mut codes[..height * n];
+            if is_wide {
+                for (row, out) in values.chunks_exact(cols).zip(codes.chunks_exact_mut(height)) {
+                    levels.quantize(kernel, &row[start..start + height], out, damage);
+                }
+            } else {
+                levels.quantize(kernel, &values[start * n..(start + height) * n], codes, damage);
+            }
+            let residues = levels.has_residues().then(|| {
+                let residues = &mut residues[..height * n];
+                levels.residues(codes, residues);
+                &*residues
+            });
+            let panel = if is_wide { CodePanel::columns(codes, height) } else { CodePanel::rows(codes, n) };
+            gram.push_panel(panel, residues.filter(|residues| residues.iter().any(|r| *r != 0)), height);
+        }
+        Ok(gram.finish_split(levels.scale(), levels.unit()))
+    }
+}
+
+/// A matrix as its Gram product takes it.
+struct Sides {
+    /// The shorter side: the order of the product.
+    n: usize,
+    /// The longer side, which is summed over.
+    depth: usize,
+    /// Whether it lies along the rows.
+    is_wide: bool,
+}
+
+impl Sides {
+    fn of(matrix: &Matrix) -> Self {
+        let (rows, cols) = (matrix.rows(), matrix.cols());
+        Self { n: rows.min(cols), depth: rows.max(cols), is_wide: rows < cols }
     }
 }
 
@@ -269,10 +370,18 @@ fn spectrum_error(error: EigenError) -> Error {
     }
 }
 
+/// A tensor as it is stored, and what all levels need of it.
+struct Original {
+    weights: Matrix,
+    range: WeightRange,
+    /// Of each of the layer's matrices.
+    sums: Vec<Damage>,
+}
+
 /// A tensor at one level: its weights, and how they become the dequantized ones.
 #[derive(Clone, Copy)]
 struct Quantized<'a> {
-    original: &'a Matrix,
+    original: &'a Original,
     /// All dequantized weights, where the scheme makes them at once.
     whole: Option<&'a Matrix>,
     /// The grid, where it makes them one at a time.
@@ -313,18 +422,17 @@ fn invert(values: &mut [f64]) {
 /// A matrix as the level leaves it.
 fn dequantized(matrix: &Matrix, grid: Option<&NaiveGrid>) -> Result<Matrix> {
     let mut values = matrix.values().to_vec();
-    quantize_block(matrix.values(), grid, &mut values, &mut Damage::default())?;
+    if let Some(grid) = grid {
+        quantize_block(matrix.values(), grid, &mut values, &mut Damage::default())?;
+    }
     Matrix::new(matrix.rows(), matrix.cols(), values)
 }
 
-fn quantize_block(block: &[f32], grid: Option<&NaiveGrid>, out: &mut [f32], damage: &mut Damage) -> Result<()> {
-    match grid {
-        Some(grid) => grid.dequantize(block, out),
-        None => out.copy_from_slice(block),
-    }
-    damage.add(block, out);
+fn quantize_block(block: &[f32], grid: &NaiveGrid, out: &mut [f32], damage: &mut Damage) -> Result<()> {
+    grid.dequantize(block, out);
+    damage.add_errors(block, out);
     // Half-precision arithmetic overflows on weights that half precision holds.
-    if grid.is_some() && out.iter().any(|v| !v.is_finite()) {
+    if out.iter().any(|v| !v.is_finite()) {
         return Err(Error::Numeric("quantizing overflowed: the dequantized weights hold NaN or infinity".to_owned()));
     }
     Ok(())

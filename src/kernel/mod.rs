@@ -21,6 +21,7 @@ mod codes;
 mod gemm;
 mod lanes;
 mod panel;
+mod quantize;
 mod sweep;
 mod transpose;
 
@@ -35,6 +36,7 @@ use lanes::{Lanes, One, Twice};
 use std::sync::OnceLock;
 
 pub use codes::{CODE_PANEL, CodeLayout};
+pub use quantize::{CodeDamage, CodeGrid};
 pub(crate) use sweep::GAMMA_FLOOR;
 
 /// Environment variable that forces a kernel by its name.

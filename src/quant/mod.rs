@@ -23,7 +23,7 @@ pub use ggml::GgmlType;
 pub use hqq::Hqq;
 pub use integer::{Group, Integers, Spread};
 pub use microscaling::{Element, Microscaling, Nvfp4, ScaleRule};
-pub use naive::{Arithmetic, NaiveGrid, Range};
+pub use naive::{Arithmetic, NaiveGrid, Range, WholeLevels};
 pub use quantized::Quantized;
 pub use recipe::{FileType, ModelTensor, module};
 pub use registry::{SchemeInfo, schemes};

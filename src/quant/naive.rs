@@ -2,6 +2,8 @@
 
 use safetensors::Dtype;
 
+use super::Damage;
+use crate::kernel::{CodeGrid, Kernel};
 use crate::tensor::Rounding;
 
 /// In which arithmetic a naive level is computed.
@@ -182,12 +184,83 @@ impl NaiveGrid {
         position.round_ties_even().clamp(self.lowest, self.highest)
     }
 
+    /// The levels of this grid in whole numbers, if its arithmetic is f32's and none of them overflows.
+    pub fn whole_levels(&self) -> Option<WholeLevels> {
+        let is_exact = self.symmetric && self.storage == Rounding::None && self.arithmetic != Arithmetic::Seed;
+        if !is_exact || self.scale == 0.0 || !(128.0 * self.scale).is_finite() {
+            return None;
+        }
+        let grid = CodeGrid { scale: self.scale, lowest: self.lowest, highest: self.highest };
+        // The last place of the scale, 2^-149 at least. Every product of it with a code is a whole multiple.
+        let exponent = i32::from((self.scale.to_bits() >> 23) as u8).max(1) - 150;
+        let unit = f64::from_bits(((exponent + 1023) as u64) << 52);
+        let mut residues = [0; 256];
+        let mut is_whole = true;
+        for code in self.lowest as i16..=self.highest as i16 {
+            // Exact: a code has 8 bits, a scale 24.
+            let product = f64::from(code) * f64::from(self.scale);
+            let residue = (f64::from(f32::from(code) * self.scale) - product) / unit;
+            residues[usize::from(code as u8)] = residue as i8;
+            is_whole &= residue == 0.0;
+        }
+        Some(WholeLevels { grid, unit, residues: (!is_whole).then_some(residues) })
+    }
+
     /// The codes of weights, two's complement where the grid is symmetric. Without a scale, zeros: such a tensor has no codes.
     pub fn codes(&self, weights: &[f32]) -> Vec<u8> {
         if self.scale == 0.0 {
             return vec![0; weights.len()];
         }
         weights.iter().map(|w| self.code(*w) as i32 as u8).collect()
+    }
+}
+
+/// A symmetric grid's levels as exact sums of whole numbers: level(q) = scale q + unit residue(q).
+///
+/// The level is the product rounded to f32, a whole multiple of the unit, which is the last place of the scale; it is off by
+/// at most half its own last place, so residues are in -64 ..= 64.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WholeLevels {
+    grid: CodeGrid,
+    unit: f64,
+    /// By the code's bits; none if all are zero.
+    residues: Option<[i8; 256]>,
+}
+
+impl WholeLevels {
+    /// Step between two levels.
+    pub fn scale(&self) -> f64 {
+        f64::from(self.grid.scale)
+    }
+
+    /// What residues count.
+    pub fn unit(&self) -> f64 {
+        self.unit
+    }
+
+    /// Whether some level is not just the scale times its code.
+    pub fn has_residues(&self) -> bool {
+        self.residues.is_some()
+    }
+
+    /// The codes of weights, and what they add to the damage.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    pub fn quantize(&self, kernel: Kernel, weights: &[f32], codes: &mut [i8], damage: &mut Damage) {
+        kernel.quantize(self.grid, weights, codes, damage.levels());
+    }
+
+    /// The residues of codes.
+    pub fn residues(&self, codes: &[i8], out: &mut [i8]) {
+        match &self.residues {
+            Some(residues) => {
+                for (out, code) in out.iter_mut().zip(codes) {
+                    *out = residues[usize::from(*code as u8)];
+                }
+            }
+            None => out.fill(0),
+        }
     }
 }
 
@@ -231,6 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn levels_are_whole_numbers_in_f32_only() {
+        let range = Range { min: -1.0, max: 0.5, is_finite: true };
+        let levels =
+            |bits, symmetric, arithmetic| NaiveGrid::new(range, bits, symmetric, arithmetic, Dtype::F16).whole_levels();
+        // One step on each side is the scale itself.
+        assert!(levels(2, true, Arithmetic::Exact).is_some_and(|levels| !levels.has_residues()));
+        assert!(levels(8, true, Arithmetic::Exact).is_some_and(|levels| levels.has_residues()));
+        assert_eq!(levels(8, true, Arithmetic::Stored), None);
+        assert_eq!(levels(8, true, Arithmetic::Seed), None);
+        assert_eq!(levels(8, false, Arithmetic::Exact), None);
+        // 128 steps overflow, and nobody knows yet whether a weight is there.
+        let huge = Range { min: -f32::MAX, max: f32::MAX, is_finite: true };
+        assert_eq!(NaiveGrid::new(huge, 8, true, Arithmetic::Exact, Dtype::F32).whole_levels(), None);
+    }
+
+    #[test]
     fn stored_rounds_to_the_dtype() {
         let weights = [1.0, 0.3, -0.7];
         for (dtype, rounding) in
@@ -257,6 +346,31 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn codes_and_residues_are_the_levels(
+            weights in proptest::collection::vec(prop_oneof![-10.0_f32..10.0, -1e-38_f32..1e-38, -1e-44_f32..1e-44], 1..40), bits in 2_u8..=8,
+        ) {
+            let grid = NaiveGrid::new(Range::of(&weights), bits, true, Arithmetic::Exact, Dtype::F16);
+            let mut expected = vec![0.0; weights.len()];
+            grid.dequantize(&weights, &mut expected);
+            let Some(levels) = grid.whole_levels() else {
+                prop_assert_eq!(grid.scale(), 0.0);
+                return Ok(());
+            };
+            let (mut codes, mut residues) = (vec![0; weights.len()], vec![0; weights.len()]);
+            let mut damage = Damage::of_weights(&weights);
+            levels.quantize(Kernel::selected(), &weights, &mut codes, &mut damage);
+            levels.residues(&codes, &mut residues);
+            for ((q, r), level) in codes.iter().zip(&residues).zip(&expected) {
+                prop_assert_eq!(levels.scale() * f64::from(*q) + levels.unit() * f64::from(*r), f64::from(*level));
+                prop_assert!(r.unsigned_abs() <= 64);
+            }
+            let mut whole = Damage::default();
+            whole.add(&weights, &expected);
+            prop_assert_eq!(damage.relative_error(), whole.relative_error());
+            prop_assert_eq!(damage.nonzero_fraction(), whole.nonzero_fraction());
+        }
+
         #[test]
         fn rounding_by_magic_is_round_half_to_even(value in -200.0_f32..200.0, halves in -400_i32..400) {
             prop_assert_eq!(round_small(value), value.round_ties_even());

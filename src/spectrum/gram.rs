@@ -1,13 +1,18 @@
 //! Gram products W^T W, streamed: the matrix goes by in panels of rows, only the product stays.
 
+use rayon::prelude::*;
+
 use crate::kernel::{Kernel, Rows, Strided};
-use crate::spectrum::tiles::{SymmetricTiles, TILE};
+use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows};
 
 /// Rows of W that are packed at a time. A packed group of columns is then 256 x 24 x 8 = 48 KiB.
 pub const SLICE: usize = 256;
 
 /// Columns packed together: three vectors of eight, the widest register block.
 const GROUP: usize = 24;
+
+/// Groups of columns in a tile.
+const IN_TILE: usize = TILE / GROUP;
 
 /// Groups whose packed columns stay in the second-level cache (384 KiB) while all rows go by.
 const GROUPS_IN_CACHE: usize = 8;
@@ -92,47 +97,26 @@ impl GramBuilder {
     }
 
     /// Fills `packed`, eight columns at a time: `fill(first column, columns, octet)`.
-    fn pack(&mut self, depth: usize, fill: impl Fn(usize, usize, &mut [f64])) {
-        let mut packed = std::mem::take(&mut self.packed);
-        for (index, octet) in packed.chunks_exact_mut(SLICE * 8).enumerate().take(self.n.div_ceil(8)) {
+    fn pack(&mut self, depth: usize, fill: impl Fn(usize, usize, &mut [f64]) + Sync) {
+        let n = self.n;
+        let octets = self.packed.par_chunks_exact_mut(SLICE * 8).take(n.div_ceil(8));
+        octets.enumerate().with_min_len(PARALLEL / 8).for_each(|(index, octet)| {
             let column = index * 8;
-            fill(column, 8.min(self.n - column), &mut octet[..depth * 8]);
-        }
-        self.packed = packed;
+            fill(column, 8.min(n - column), &mut octet[..depth * 8]);
+        });
     }
 
-    /// Adds the packed slice's product.
+    /// Adds the packed slice's product. Parts of the result are threads' own, so the bits do not depend on how many.
     fn multiply(&mut self, depth: usize) {
-        const IN_TILE: usize = TILE / GROUP;
-        let groups = self.n.div_ceil(GROUP);
-        let octets = self.n.div_ceil(8);
-        let octet = |index: usize| &self.packed[index * SLICE * 8..];
-        for first in (0..groups).step_by(GROUPS_IN_CACHE) {
-            let last = groups.min(first + GROUPS_IN_CACHE);
-            // In a tile, columns of G are contiguous: its rows i are the vectors, its columns j the broadcast side,
-            // eight of them at a time (16 KiB, half a first-level cache).
-            for j in 0..octets.min(last * GROUP / 8) {
-                for i in first.max(j * 8 / GROUP)..last {
-                    // On the diagonal only from it down.
-                    let top = (i * GROUP / 8).max(j);
-                    let count = octets.min((i + 1) * GROUP / 8) - top;
-                    let tile = self.tiles.tile_mut(i / IN_TILE, 8 * j / TILE);
-                    let corner = 8 * j % TILE * TILE + 8 * top % TILE;
-                    // The next eight columns of the tile will be needed soon; its groups fetch a quarter each.
-                    let (block, rest) = tile[corner..].split_at_mut((8 * TILE).min(TILE * TILE - corner));
-                    let quarter = i % IN_TILE * (8 * GROUP - GROUP);
-                    let ahead = rest.get(quarter..quarter + 8 * GROUP).unwrap_or(&[]);
-                    self.kernel.gemm_ahead(
-                        [8, 8 * count, depth],
-                        Strided { data: octet(j), row_step: 1, depth_step: 8 },
-                        Rows { data: octet(top), step: 8, octet_step: SLICE * 8 },
-                        block,
-                        TILE,
-                        ahead,
-                    );
-                }
-            }
-        }
+        let tile_rows = self.n.div_ceil(TILE);
+        // As many tile rows as there are groups in the cache.
+        let mut cuts: Vec<usize> = (0..tile_rows).step_by(GROUPS_IN_CACHE / IN_TILE).collect();
+        cuts.push(tile_rows);
+        let (kernel, n, packed) = (self.kernel, self.n, &self.packed);
+        let least = if n < PARALLEL { usize::MAX } else { 1 };
+        let parts = self.tiles.parts(&cuts);
+        // The last parts are the largest.
+        parts.into_par_iter().rev().with_min_len(least).for_each(|part| multiply_part(kernel, n, packed, depth, part));
     }
 
     /// The sum, both halves of its diagonal tiles equal.
@@ -141,5 +125,35 @@ impl GramBuilder {
             self.kernel.mirror(self.tiles.tile_mut(i, i), TILE, 0, TILE);
         }
         self.tiles
+    }
+}
+
+/// Adds a packed slice's product to some rows of tiles.
+fn multiply_part(kernel: Kernel, n: usize, packed: &[f64], depth: usize, mut part: TileRows<'_, f64>) {
+    let octets = n.div_ceil(8);
+    let octet = |index: usize| &packed[index * SLICE * 8..];
+    let (first, last) = (part.rows.start * IN_TILE, n.div_ceil(GROUP).min(part.rows.end * IN_TILE));
+    // In a tile, columns of G are contiguous: its rows i are the vectors, its columns j the broadcast side, eight of them
+    // at a time (16 KiB, half a first-level cache).
+    for j in 0..octets.min(last * GROUP / 8) {
+        for i in first.max(j * 8 / GROUP)..last {
+            // On the diagonal only from it down.
+            let top = (i * GROUP / 8).max(j);
+            let count = octets.min((i + 1) * GROUP / 8) - top;
+            let tile = part.tile_mut(i / IN_TILE, 8 * j / TILE);
+            let corner = 8 * j % TILE * TILE + 8 * top % TILE;
+            // The next eight columns of the tile will be needed soon; its groups fetch a quarter each.
+            let (block, rest) = tile[corner..].split_at_mut((8 * TILE).min(TILE * TILE - corner));
+            let quarter = i % IN_TILE * (8 * GROUP - GROUP);
+            let ahead = rest.get(quarter..quarter + 8 * GROUP).unwrap_or(&[]);
+            kernel.gemm_ahead(
+                [8, 8 * count, depth],
+                Strided { data: octet(j), row_step: 1, depth_step: 8 },
+                Rows { data: octet(top), step: 8, octet_step: SLICE * 8 },
+                block,
+                TILE,
+                ahead,
+            );
+        }
     }
 }

@@ -1,65 +1,54 @@
 //! Gram products of 8-bit codes, exact in integers, streamed like those of floats.
 
+use rayon::prelude::*;
+
 use crate::kernel::{CODE_PANEL, CodeLayout, Kernel};
-use crate::spectrum::tiles::{SymmetricTiles, TILE};
+use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows, triangle_len};
 
 /// Rows packed at a time; a packed group of columns is then 48 KiB. A multiple of every word's 2 or 4 codes.
 pub const CODE_SLICE: usize = 1024;
 
-/// Rows whose products always fit 32 bits: 131,071 * 128^2 < 2^31.
+/// Rows whose products always fit 32 bits: 131,071 * 128^2 < 2^31, and as much for twice that of codes and residues.
 const ROWS_IN_I32: usize = 131_071;
 
-/// Groups of columns whose packed words stay in the second-level cache (384 KiB).
-const GROUPS_IN_CACHE: usize = 8;
+/// Groups of columns in a tile.
+const IN_TILE: usize = TILE / CODE_PANEL;
+
+/// Rows of tiles whose packed words stay in the second-level cache (384 KiB).
+const TILE_ROWS_IN_CACHE: usize = 4;
 
 /// Accumulates G = C^T C exactly for codes C \[m, n\] in -128 ..= 127, arriving in panels of rows.
 ///
 /// Sums are 32-bit integers, moved to f64 before they can overflow; f64 holds them exactly up to 2^53, for
-/// m < 5 * 10^11. The result is the same for every kernel and every way to cut the rows.
+/// m < 5 * 10^11. The result is the same for every kernel, every number of threads and every way to cut the rows.
+///
+/// Weights that are not exactly a scale times a code, because that product was rounded, come in two parts:
+/// W = s C + u R with residues R in -64 ..= 64. Then G = s^2 C^T C + s u (C^T R + R^T C) + u^2 R^T R, and the first two are
+/// exact ([`CodeGramBuilder::push_panel`]); the third, with W rounded to f32, is below 2^-48 of the first and left out.
 #[derive(Clone, Debug)]
 pub struct CodeGramBuilder {
     kernel: Kernel,
-    layout: CodeLayout,
     n: usize,
-    /// Sums of the rows since the last flush, tiles as in [`SymmetricTiles`].
-    sums: Vec<i32>,
+    codes: Packed,
+    squares: Sums,
+    /// Packed residues, and C^T R + R^T C; from the first residue on.
+    split: Option<(Packed, Sums)>,
     rows_in_sums: usize,
-    /// Sums flushed before; empty until the first flush.
-    flushed: Option<SymmetricTiles>,
-    /// Right operand: \[groups, CODE_SLICE / group, CODE_PANEL\] words.
-    right: Vec<i32>,
-    /// Left operand where the layout wants another one (codes plus 128); else empty.
-    left: Vec<i32>,
-    /// 128 times the column sums of the slice, where the layout wants them taken off; else zero.
-    correction: Vec<i32>,
 }
 
 impl CodeGramBuilder {
     /// An empty sum for n columns, on this processor's kernel.
     ///
     /// # Cost
-    /// 2 n^2 + 4 kB n bytes; 4 n^2 more from 131,071 rows on.
+    /// 2 n^2 + 4 kB n bytes; twice that with residues; 4 n^2 more from 131,071 rows on.
     pub fn new(n: usize) -> Self {
         Self::with_kernel(Kernel::selected(), n)
     }
 
     /// An empty sum for n columns, on a kernel of the caller's choice.
     pub fn with_kernel(kernel: Kernel, n: usize) -> Self {
-        let layout = kernel.code_layout();
-        let side = n.div_ceil(TILE);
-        let groups = n.div_ceil(CODE_PANEL);
-        let words = groups * CODE_SLICE / layout.group * CODE_PANEL;
-        Self {
-            kernel,
-            layout,
-            n,
-            sums: vec![0; side * (side + 1) / 2 * TILE * TILE],
-            rows_in_sums: 0,
-            flushed: None,
-            right: vec![0; words],
-            left: vec![0; if layout.left_offset { words } else { 0 }],
-            correction: vec![0; groups * CODE_PANEL],
-        }
+        let codes = Packed::new(kernel.code_layout(), n);
+        Self { kernel, n, codes, squares: Sums::new(n), split: None, rows_in_sums: 0 }
     }
 
     /// Adds k rows of codes: `panel` is row-major \[k, n\].
@@ -71,117 +60,283 @@ impl CodeGramBuilder {
     /// k n^2 integer operations (multiplications and additions of one triangle).
     pub fn push(&mut self, panel: &[i8], k: usize) {
         assert_eq!(panel.len(), k * self.n);
-        let n = self.n;
-        self.push_slices(k, |row, column, columns, line| {
-            for (to, from) in line.iter_mut().zip(&panel[row * n + column..][..columns]) {
-                *to = *from;
-            }
-        });
+        self.push_panel(CodePanel::rows(panel, self.n), None, k);
     }
 
-    /// Adds k rows of codes given by columns: column j is `columns[j * step .. j * step + k]`.
+    /// Adds k rows of codes, and of their residues, which are laid out like the codes.
     ///
     /// # Panics
-    /// If `columns` is too short.
-    pub fn push_columns(&mut self, columns: &[i8], step: usize, k: usize) {
-        self.push_slices(k, |row, column, count, line| {
-            for (offset, to) in line[..count].iter_mut().enumerate() {
-                *to = columns[(column + offset) * step + row];
-            }
-        });
-    }
-
-    /// `line(row, first column, columns, to)` copies a part of a row.
-    fn push_slices(&mut self, k: usize, line: impl Fn(usize, usize, usize, &mut [i8])) {
+    /// If a panel is too short.
+    ///
+    /// # Cost
+    /// As [`CodeGramBuilder::push`]; three times that with residues, where one is not zero.
+    pub fn push_panel(&mut self, codes: CodePanel, residues: Option<&[i8]>, k: usize) {
         for first in (0..k).step_by(CODE_SLICE) {
             let depth = CODE_SLICE.min(k - first);
-            if self.rows_in_sums + depth > ROWS_IN_I32 {
-                self.flush();
-            }
-            let words = depth.div_ceil(self.layout.group);
-            self.pack(first, depth, words, &line);
-            self.multiply(words);
-            self.rows_in_sums += depth;
+            let residues = residues.map(|data| CodePanel { data, ..codes }.below(first));
+            self.push_slice(codes.below(first), residues, depth);
         }
     }
 
-    fn pack(&mut self, first: usize, depth: usize, words: usize, line: &impl Fn(usize, usize, usize, &mut [i8])) {
-        let group = self.layout.group;
-        let area = CODE_SLICE / group * CODE_PANEL;
-        for index in 0..self.n.div_ceil(CODE_PANEL) {
-            let column = index * CODE_PANEL;
-            let columns = CODE_PANEL.min(self.n - column);
-            let right = &mut self.right[index * area..][..words * CODE_PANEL];
-            let mut totals = [0i32; CODE_PANEL];
-            for (word, to) in right.chunks_exact_mut(CODE_PANEL).enumerate() {
-                // Rows beyond the last are zero.
-                let mut rows = [[0i8; CODE_PANEL]; 4];
-                for (offset, row) in rows[..group.min(depth - word * group)].iter_mut().enumerate() {
-                    line(first + word * group + offset, column, columns, row);
-                }
-                let [a, b, c, d] = &rows;
-                for i in 0..CODE_PANEL {
-                    to[i] = if group == 4 {
-                        totals[i] += i32::from(a[i]) + i32::from(b[i]) + i32::from(c[i]) + i32::from(d[i]);
-                        i32::from_le_bytes([a[i], b[i], c[i], d[i]].map(|x| x as u8))
-                    } else {
-                        (i32::from(a[i]) & 0xffff) | (i32::from(b[i]) << 16)
-                    };
-                }
+    fn push_slice(&mut self, codes: CodePanel, residues: Option<CodePanel>, depth: usize) {
+        if self.rows_in_sums + depth > ROWS_IN_I32 {
+            self.squares.flush(self.n);
+            if let Some((_, sums)) = &mut self.split {
+                sums.flush(self.n);
             }
-            if self.layout.left_offset {
-                for (left, &right) in self.left[index * area..].iter_mut().zip(&*right) {
-                    // A signed byte plus 128 is the byte with its sign bit turned.
-                    *left = right ^ 0x8080_8080_u32 as i32;
-                }
-                for (to, total) in self.correction[column..column + CODE_PANEL].iter_mut().zip(totals) {
-                    *to = 128 * total;
-                }
-            }
+            self.rows_in_sums = 0;
         }
+        self.codes.pack(self.n, codes, depth);
+        self.squares.add(self.kernel, self.n, &[(&self.codes, &self.codes)], depth);
+        if let Some(residues) = residues {
+            let empty = || (Packed::new(self.kernel.code_layout(), self.n), Sums::new(self.n));
+            let (packed, sums) = self.split.get_or_insert_with(empty);
+            packed.pack(self.n, residues, depth);
+            sums.add(self.kernel, self.n, &[(&self.codes, packed), (packed, &self.codes)], depth);
+        }
+        self.rows_in_sums += depth;
     }
 
-    fn multiply(&mut self, words: usize) {
-        const IN_TILE: usize = TILE / CODE_PANEL;
-        let groups = self.n.div_ceil(CODE_PANEL);
-        let area = CODE_SLICE / self.layout.group * CODE_PANEL;
-        let left = if self.layout.left_offset { &self.left } else { &self.right };
-        let columns = |index: usize| CODE_PANEL.min(self.n - index * CODE_PANEL);
-        for first in (0..groups).step_by(GROUPS_IN_CACHE) {
-            for j in 0..groups.min(first + GROUPS_IN_CACHE) {
-                for i in first.max(j)..groups.min(first + GROUPS_IN_CACHE) {
-                    let (tile_row, tile_column) = (i / IN_TILE, j / IN_TILE);
-                    let tile = (tile_row * (tile_row + 1) / 2 + tile_column) * TILE * TILE;
-                    let corner = tile + j % IN_TILE * CODE_PANEL * TILE + i % IN_TILE * CODE_PANEL;
-                    self.kernel.code_gemm(
-                        [columns(j), columns(i).next_multiple_of(16), words],
-                        &left[j * area..],
-                        &self.right[i * area..],
-                        &self.correction[i * CODE_PANEL..],
-                        &mut self.sums[corner..],
-                        TILE,
-                    );
+    /// The sum C^T C: whole numbers, exact.
+    pub fn finish(self) -> SymmetricTiles {
+        self.finish_split(1.0, 0.0)
+    }
+
+    /// The product s^2 C^T C + s u (C^T R + R^T C): each of the two sums exact, then two products and a sum in f64.
+    pub fn finish_split(self, scale: f64, unit: f64) -> SymmetricTiles {
+        let (square, cross) = (scale * scale, scale * unit);
+        let mut tiles = self.squares.finish(self.n);
+        let mixed = self.split.map(|(_, sums)| sums.finish(self.n));
+        let elements = tiles.elements_mut();
+        if let Some(mixed) = mixed {
+            elements.par_chunks_mut(TILE * TILE).zip(mixed.elements().par_chunks(TILE * TILE)).for_each(
+                |(to, mixed)| {
+                    for (to, mixed) in to.iter_mut().zip(mixed) {
+                        *to = square * *to + cross * mixed;
+                    }
+                },
+            );
+        } else if scale != 1.0 {
+            elements.par_chunks_mut(TILE * TILE).for_each(|tile| {
+                for x in tile {
+                    *x *= square;
                 }
-            }
+            });
         }
-    }
-
-    /// Moves the 32-bit sums to f64.
-    fn flush(&mut self) {
-        let flushed = self.flushed.get_or_insert_with(|| SymmetricTiles::zero(self.n));
-        for (to, from) in flushed.elements_mut().iter_mut().zip(&mut self.sums) {
-            *to += f64::from(std::mem::take(from));
-        }
-        self.rows_in_sums = 0;
-    }
-
-    /// The sum: whole numbers, exact.
-    pub fn finish(mut self) -> SymmetricTiles {
-        self.flush();
-        let mut tiles = self.flushed.unwrap_or_else(|| SymmetricTiles::zero(self.n));
         for i in 0..self.n.div_ceil(TILE) {
             self.kernel.mirror(tiles.tile_mut(i, i), TILE, 0, TILE);
         }
         tiles
+    }
+}
+
+/// Codes where they lie: that of row k and column c is `data[k * row_step + c * column_step]`, and one of the steps is 1.
+#[derive(Clone, Copy, Debug)]
+pub struct CodePanel<'a> {
+    data: &'a [i8],
+    row_step: usize,
+    column_step: usize,
+}
+
+impl<'a> CodePanel<'a> {
+    /// Rows of n codes, one after the other.
+    pub fn rows(data: &'a [i8], n: usize) -> Self {
+        Self { data, row_step: n, column_step: 1 }
+    }
+
+    /// Columns, `step` from one to the next: for a wide matrix, its rows.
+    pub fn columns(data: &'a [i8], step: usize) -> Self {
+        Self { data, row_step: 1, column_step: step }
+    }
+
+    fn below(self, row: usize) -> Self {
+        Self { data: &self.data[row * self.row_step..], ..self }
+    }
+}
+
+/// One slice of codes as the kernel wants it, in groups of columns: \[groups, CODE_SLICE / layout.group, CODE_PANEL\] words.
+#[derive(Clone, Debug)]
+struct Packed {
+    layout: CodeLayout,
+    groups: Vec<Group>,
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    right: Vec<i32>,
+    /// Left operand where the layout wants another one (codes plus 128); else empty.
+    left: Vec<i32>,
+    /// 128 times the column sums of the slice, where the layout wants them taken off; else zero.
+    correction: [i32; CODE_PANEL],
+}
+
+impl Packed {
+    fn new(layout: CodeLayout, n: usize) -> Self {
+        let words = CODE_SLICE / layout.group * CODE_PANEL;
+        let group = || Group {
+            right: vec![0; words],
+            left: vec![0; if layout.left_offset { words } else { 0 }],
+            correction: [0; CODE_PANEL],
+        };
+        Self { layout, groups: (0..n.div_ceil(CODE_PANEL)).map(|_| group()).collect() }
+    }
+
+    /// Packs `depth` rows of n codes.
+    fn pack(&mut self, n: usize, codes: CodePanel, depth: usize) {
+        let layout = self.layout;
+        self.groups.par_iter_mut().with_min_len(PARALLEL / CODE_PANEL).enumerate().for_each(|(index, group)| {
+            let column = index * CODE_PANEL;
+            let columns = CODE_PANEL.min(n - column);
+            let codes = CodePanel { data: &codes.data[column * codes.column_step..], ..codes };
+            group.pack(layout, columns, codes, depth);
+        });
+    }
+
+    /// The left operand of a group.
+    fn left(&self, group: usize) -> &[i32] {
+        let Group { left, right, .. } = &self.groups[group];
+        if self.layout.left_offset { left } else { right }
+    }
+}
+
+impl Group {
+    fn pack(&mut self, layout: CodeLayout, columns: usize, codes: CodePanel, depth: usize) {
+        let words = depth.div_ceil(layout.group);
+        let totals = match (layout.group, codes.column_step) {
+            (4, 1) => self.pack_rows::<4>(columns, codes, depth),
+            (4, _) => self.pack_columns::<4>(columns, codes, depth),
+            (_, 1) => self.pack_rows::<2>(columns, codes, depth),
+            (_, _) => self.pack_columns::<2>(columns, codes, depth),
+        };
+        if layout.left_offset {
+            for (left, &right) in self.left.iter_mut().zip(&self.right[..words * CODE_PANEL]) {
+                // A signed byte plus 128 is the byte with its sign bit turned.
+                *left = right ^ 0x8080_8080_u32 as i32;
+            }
+            self.correction = totals.map(|total| 128 * total);
+        }
+    }
+
+    /// Returns the sums of the columns.
+    fn pack_rows<const GROUP: usize>(&mut self, columns: usize, codes: CodePanel, depth: usize) -> [i32; CODE_PANEL] {
+        let mut totals = [0i32; CODE_PANEL];
+        let words = self.right.chunks_exact_mut(CODE_PANEL).take(depth.div_ceil(GROUP));
+        for (word, to) in words.enumerate() {
+            // Rows beyond the last are zero.
+            let mut lines = [[0i8; CODE_PANEL]; GROUP];
+            let first = word * GROUP;
+            for (offset, line) in lines[..GROUP.min(depth - first)].iter_mut().enumerate() {
+                let from = &codes.data[(first + offset) * codes.row_step..];
+                // Most groups are whole: a length known beforehand makes one copy of them.
+                match from.first_chunk() {
+                    Some(whole) if columns == CODE_PANEL => *line = *whole,
+                    _ => line[..columns].copy_from_slice(&from[..columns]),
+                }
+            }
+            for i in 0..CODE_PANEL {
+                let codes: [i8; GROUP] = std::array::from_fn(|offset| lines[offset][i]);
+                totals[i] += codes.iter().map(|code| i32::from(*code)).sum::<i32>();
+                to[i] = word_of(codes);
+            }
+        }
+        totals
+    }
+
+    fn pack_columns<const GROUP: usize>(
+        &mut self,
+        columns: usize,
+        codes: CodePanel,
+        depth: usize,
+    ) -> [i32; CODE_PANEL] {
+        let mut totals = [0i32; CODE_PANEL];
+        for (i, total) in totals.iter_mut().enumerate().take(columns) {
+            let column = &codes.data[i * codes.column_step..][..depth];
+            *total = column.iter().map(|code| i32::from(*code)).sum();
+            let (whole, rest) = column.as_chunks::<GROUP>();
+            let mut words = self.right[i..].iter_mut().step_by(CODE_PANEL);
+            for (codes, to) in whole.iter().zip(&mut words) {
+                *to = word_of(*codes);
+            }
+            if !rest.is_empty() {
+                let mut codes = [0; GROUP];
+                codes[..rest.len()].copy_from_slice(rest);
+                self.right[whole.len() * CODE_PANEL + i] = word_of(codes);
+            }
+        }
+        totals
+    }
+}
+
+/// Consecutive codes of a column in one word: four bytes or two 16-bit numbers, the first in the low bits.
+fn word_of<const GROUP: usize>(codes: [i8; GROUP]) -> i32 {
+    let mut word = 0;
+    for (offset, code) in codes.iter().enumerate() {
+        let bits = 32 / GROUP as u32;
+        word |= (i32::from(*code) as u32 & (u32::MAX >> (32 - bits))) << (offset as u32 * bits);
+    }
+    word as i32
+}
+
+/// The lower triangle of a sum of products, tiles as in [`SymmetricTiles`].
+#[derive(Clone, Debug)]
+struct Sums {
+    /// Sums since the last flush.
+    recent: Vec<i32>,
+    /// Sums flushed before; `None` until the first flush.
+    flushed: Option<SymmetricTiles>,
+}
+
+impl Sums {
+    fn new(n: usize) -> Self {
+        Self { recent: vec![0; triangle_len(n.div_ceil(TILE))], flushed: None }
+    }
+
+    /// Adds A^T B for each pair of packed slices.
+    fn add(&mut self, kernel: Kernel, n: usize, pairs: &[(&Packed, &Packed)], depth: usize) {
+        let tile_rows = n.div_ceil(TILE);
+        let mut cuts: Vec<usize> = (0..tile_rows).step_by(TILE_ROWS_IN_CACHE).collect();
+        cuts.push(tile_rows);
+        let least = if n < PARALLEL { usize::MAX } else { 1 };
+        let parts = TileRows::split(&mut self.recent, &cuts);
+        // The last parts are the largest.
+        parts.into_par_iter().rev().with_min_len(least).for_each(|part| add_part(kernel, n, pairs, depth, part));
+    }
+
+    /// Moves the 32-bit sums to f64.
+    fn flush(&mut self, n: usize) {
+        let flushed = self.flushed.get_or_insert_with(|| SymmetricTiles::zero(n));
+        let tiles = flushed.elements_mut().par_chunks_mut(TILE * TILE).zip(self.recent.par_chunks_mut(TILE * TILE));
+        tiles.for_each(|(to, from)| {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to += f64::from(std::mem::take(from));
+            }
+        });
+    }
+
+    fn finish(mut self, n: usize) -> SymmetricTiles {
+        self.flush(n);
+        self.flushed.unwrap_or_else(|| SymmetricTiles::zero(n))
+    }
+}
+
+fn add_part(kernel: Kernel, n: usize, pairs: &[(&Packed, &Packed)], depth: usize, mut part: TileRows<'_, i32>) {
+    let columns = |index: usize| CODE_PANEL.min(n - index * CODE_PANEL);
+    let (first, last) = (part.rows.start * IN_TILE, n.div_ceil(CODE_PANEL).min(part.rows.end * IN_TILE));
+    for j in 0..last {
+        for i in first.max(j)..last {
+            let tile = part.tile_mut(i / IN_TILE, j / IN_TILE);
+            let corner = j % IN_TILE * CODE_PANEL * TILE + i % IN_TILE * CODE_PANEL;
+            for (left, right) in pairs {
+                let group = &right.groups[i];
+                kernel.code_gemm(
+                    [columns(j), columns(i).next_multiple_of(16), depth.div_ceil(right.layout.group)],
+                    left.left(j),
+                    &group.right,
+                    &group.correction,
+                    &mut tile[corner..],
+                    TILE,
+                );
+            }
+        }
     }
 }

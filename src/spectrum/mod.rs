@@ -18,7 +18,7 @@ mod vectors;
 pub use blocks::square_blocks;
 pub use erg::{ErgPoint, erg_point};
 pub use gram::{GramBuilder, SLICE};
-pub use gram_codes::{CODE_SLICE, CodeGramBuilder};
+pub use gram_codes::{CODE_SLICE, CodeGramBuilder, CodePanel};
 pub use levels::{log_spacings, spacing_ratio};
 pub use marchenko_pastur::{NoiseFit, fit_noise};
 pub use metrics::{Metrics, alpha_norm_log10, scaled_alpha_norm_log10};

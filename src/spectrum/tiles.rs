@@ -1,6 +1,9 @@
 //! The lower triangle of a symmetric matrix in square tiles, each contiguous in memory.
 
+use std::ops::Range;
+
 use crate::kernel::Kernel;
+use crate::spectrum::eigen::{Cancelled, EigenError, tiled_eigenvalues};
 
 /// Side of a tile. 96 is a multiple of every register block (8, 16, 24, 32 and 48 rows); a tile of 72 KiB leaves room
 /// in a 1 MiB second-level cache for the vectors it meets; and columns 768 bytes apart spread over the cache's sets.
@@ -19,8 +22,7 @@ pub struct SymmetricTiles {
 impl SymmetricTiles {
     /// The zero matrix of order n.
     pub fn zero(n: usize) -> Self {
-        let side = n.div_ceil(TILE);
-        Self { n, data: vec![0.0; side * (side + 1) / 2 * TILE * TILE] }
+        Self { n, data: vec![0.0; triangle_len(n.div_ceil(TILE))] }
     }
 
     /// Takes the lower triangle of a row-major matrix \[n, n\].
@@ -88,11 +90,9 @@ impl SymmetricTiles {
         &mut self.data[index * TILE * TILE..][..TILE * TILE]
     }
 
-    /// Tile (i, j) to change, and a later one (`next` below it, or right of it in its row) to read.
-    pub(crate) fn tile_and_next(&mut self, i: usize, j: usize, next: (usize, usize)) -> (&mut [f64], &[f64]) {
-        let at = |i: usize, j: usize| (i * (i + 1) / 2 + j) * TILE * TILE;
-        let (before, after) = self.data.split_at_mut(at(next.0, next.1));
-        (&mut before[at(i, j)..][..TILE * TILE], &after[..TILE * TILE])
+    /// The rows of tiles between consecutive `cuts` (ascending), each part for a thread of its own.
+    pub(super) fn parts(&mut self, cuts: &[usize]) -> Vec<TileRows<'_, f64>> {
+        TileRows::split(&mut self.data, cuts)
     }
 
     /// All stored elements, in no order a caller may rely on: for scaling and for finding the largest.
@@ -105,11 +105,58 @@ impl SymmetricTiles {
         &self.data
     }
 
-    /// Eigenvalues, ascending, with the kernel of this processor: see [`crate::spectrum::eigen::tiled_eigenvalues`].
+    /// Eigenvalues, ascending, with the kernel of this processor: see [`tiled_eigenvalues`].
     ///
     /// # Errors
-    /// See [`crate::spectrum::eigen::EigenError`].
-    pub fn eigenvalues(self, cancelled: &dyn Fn() -> bool) -> Result<Vec<f64>, crate::spectrum::eigen::EigenError> {
-        crate::spectrum::eigen::tiled_eigenvalues(Kernel::selected(), self, cancelled)
+    /// See [`EigenError`].
+    pub fn eigenvalues(self, cancelled: Cancelled) -> Result<Vec<f64>, EigenError> {
+        tiled_eigenvalues(Kernel::selected(), self, cancelled)
     }
 }
+
+/// How many elements a lower triangle of so many rows of tiles has.
+pub(super) fn triangle_len(tile_rows: usize) -> usize {
+    tile_rows * (tile_rows + 1) / 2 * TILE * TILE
+}
+
+/// Some consecutive rows of tiles of a lower triangle.
+pub(super) struct TileRows<'a, T> {
+    /// Which.
+    pub rows: Range<usize>,
+    data: &'a mut [T],
+}
+
+impl<'a, T> TileRows<'a, T> {
+    /// The rows of tiles of a triangle between consecutive `cuts`, ascending.
+    pub fn split(triangle: &'a mut [T], cuts: &[usize]) -> Vec<Self> {
+        let mut parts = Vec::with_capacity(cuts.len());
+        let (_, mut rest) = triangle.split_at_mut(cuts.first().map_or(0, |&cut| triangle_len(cut)));
+        for pair in cuts.windows(2) {
+            let (data, after) = rest.split_at_mut(triangle_len(pair[1]) - triangle_len(pair[0]));
+            parts.push(Self { rows: pair[0]..pair[1], data });
+            rest = after;
+        }
+        parts
+    }
+
+    fn offset(&self, i: usize, j: usize) -> usize {
+        triangle_len(i) - triangle_len(self.rows.start) + j * TILE * TILE
+    }
+
+    /// Tile (i, j), i >= j, to write.
+    pub fn tile_mut(&mut self, i: usize, j: usize) -> &mut [T] {
+        let offset = self.offset(i, j);
+        &mut self.data[offset..][..TILE * TILE]
+    }
+
+    /// Tile (i, j) to change, and a later one (below it, or right of it in its row) to read; empty without one.
+    pub fn tile_and_next(&mut self, i: usize, j: usize, next: Option<(usize, usize)>) -> (&mut [T], &[T]) {
+        let offset = self.offset(i, j);
+        let ahead = next.map_or(self.data.len(), |(i, j)| self.offset(i, j));
+        let (before, after) = self.data.split_at_mut(ahead);
+        (&mut before[offset..][..TILE * TILE], &after[..after.len().min(TILE * TILE)])
+    }
+}
+
+/// From this order on a matrix is cut into parts for several threads; smaller ones are done before the threads have met.
+pub(super) const PARALLEL: usize = 1024;

@@ -1,8 +1,10 @@
 //! Dense to band: the first stage, where nearly all the flops are.
 
+use rayon::prelude::*;
+
 use super::{EigenError, Poll};
 use crate::kernel::{Kernel, PanelFactors, Rows, Strided};
-use crate::spectrum::tiles::{SymmetricTiles, TILE};
+use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows};
 
 /// A symmetric band matrix of order n and half bandwidth b, with room for the bulges of the second stage.
 ///
@@ -46,17 +48,15 @@ impl Band {
 /// Q^T A Q = A - V W^T - W V^T with W = Y T - V (T^T V^T Y T) / 2, Y = A V. The update of one panel and the product of
 /// the next with V go over the matrix together, tile by tile, so each tile is fetched once a panel.
 ///
+/// Large matrices are cut into rows of tiles for several threads, each with a sum of its own for the part of Y that comes
+/// from above the diagonal. The cuts follow from the order alone, so the bits do not depend on the number of threads.
+///
 /// # Cost
 /// 4/3 n^3 flops in products, O(n^2 b) besides; 4 n^2 / b passes over half the matrix.
 ///
 /// # Source
 /// Bischof, Lang, Sun: A framework for symmetric band reduction (2000); Dongarra, Sorensen, Hammarling (1989) for W.
-pub(super) fn reduce(
-    kernel: Kernel,
-    tiles: &mut SymmetricTiles,
-    width: usize,
-    poll: &mut Poll,
-) -> Result<Band, EigenError> {
+pub(super) fn reduce(kernel: Kernel, tiles: &mut SymmetricTiles, width: usize, poll: Poll) -> Result<Band, EigenError> {
     let n = tiles.order();
     let mut band = Band::zero(n, width);
     let mut work = Panels::new(kernel, n, width);
@@ -99,6 +99,8 @@ struct Panels {
     right: Vec<f64>,
     /// A V, row-major \[padded, b\].
     y: Vec<f64>,
+    /// What all parts but the last add to `y`.
+    partial: Vec<Vec<f64>>,
     factors: PanelFactors,
     /// T, row-major \[b, b\].
     t: Vec<f64>,
@@ -118,6 +120,7 @@ impl Panels {
             waiting: vec![0.0; padded * 2 * width],
             right: vec![0.0; n.div_ceil(TILE) * 2 * width * TILE],
             y: vec![0.0; padded * width],
+            partial: Vec::new(),
             factors: PanelFactors::new(width),
             t: vec![0.0; width * width],
             pending: false,
@@ -131,25 +134,23 @@ impl Panels {
 
     /// Copies columns `first .. first + b` from the diagonal down, with the waiting update applied.
     fn take_panel(&mut self, tiles: &SymmetricTiles, first: usize) {
-        let (width, step, kernel) = (self.width, 2 * self.width, self.kernel);
+        let (width, step, kernel, padded) = (self.width, 2 * self.width, self.kernel, self.padded);
         std::mem::swap(&mut self.left, &mut self.waiting);
         let (j, column) = (first / TILE, first % TILE);
-        for i in j..self.padded.div_ceil(TILE) {
+        let (waiting, right) = (&self.waiting, &self.right[j * step * TILE + column..]);
+        let is_pending = self.pending;
+        let blocks = self.left.par_chunks_mut(TILE * step).enumerate().skip(j).take(padded.div_ceil(TILE) - j);
+        blocks.with_min_len(BLOCKS).for_each(|(i, block)| {
             let tile = &tiles.tile(i, j)[column * TILE..];
-            let rows = TILE.min(self.padded - TILE * i);
             let start = if i == j { column } else { 0 };
-            let panel = &mut self.left[(TILE * i + start) * step + width..];
-            kernel.transpose([width, rows - start], &tile[start..], TILE, 1.0, panel, step);
-        }
-        if self.pending {
-            kernel.gemm(
-                [self.padded - first, width, step],
-                Strided { data: &self.waiting[first * step..], row_step: step, depth_step: 1 },
-                Rows::new(&self.right[j * step * TILE + column..], TILE),
-                &mut self.left[first * step + width..],
-                step,
-            );
-        }
+            let rows = TILE.min(padded - TILE * i) - start;
+            let panel = &mut block[start * step + width..];
+            kernel.transpose([width, rows], &tile[start..], TILE, 1.0, panel, step);
+            if is_pending {
+                let left = Strided { data: &waiting[(TILE * i + start) * step..], row_step: step, depth_step: 1 };
+                kernel.gemm([rows, width, step], left, Rows::new(right, TILE), panel, step);
+            }
+        });
     }
 
     fn store_diagonal_block(&self, band: &mut Band, first: usize) {
@@ -175,32 +176,47 @@ impl Panels {
     }
 
     /// Applies the waiting update to rows and columns `from ..` of A and computes Y = A V, one tile after the other.
-    fn update_and_multiply(
-        &mut self,
-        tiles: &mut SymmetricTiles,
-        from: usize,
-        poll: &mut Poll,
-    ) -> Result<(), EigenError> {
+    fn update_and_multiply(&mut self, tiles: &mut SymmetricTiles, from: usize, poll: Poll) -> Result<(), EigenError> {
         let width = self.width;
-        self.y[from * width..].fill(0.0);
-        let (first, end) = (from / TILE, self.padded.div_ceil(TILE));
-        for i in first..end {
+        let cuts = cuts(from / TILE, self.padded.div_ceil(TILE));
+        let mut y = std::mem::take(&mut self.y);
+        let mut partial = std::mem::take(&mut self.partial);
+        partial.resize_with(partial.len().max(cuts.len() - 2), Vec::new);
+        // The last part reaches every row.
+        let sums = partial.iter_mut().zip(&cuts[1..]).take(cuts.len() - 2).map(|(sum, cut)| {
+            sum.resize(sum.len().max(cut * TILE * width), 0.0);
+            &mut sum[..cut * TILE * width]
+        });
+        let sums: Vec<&mut [f64]> = sums.chain([&mut y[..]]).collect();
+        let parts: Vec<_> = tiles.parts(&cuts).into_iter().zip(sums).collect();
+        let outcome = parts.into_par_iter().rev().try_for_each(|(part, sum)| self.part_step(part, from, sum, poll));
+        for (sum, cut) in partial.iter().zip(&cuts[1..]).take(cuts.len() - 2) {
+            let rows = from * width..cut * TILE * width;
+            for (y, sum) in y[rows.clone()].iter_mut().zip(&sum[rows]) {
+                *y += sum;
+            }
+        }
+        (self.y, self.partial) = (y, partial);
+        outcome
+    }
+
+    /// [`Self::update_and_multiply`] of some rows of tiles; `y` gets their part of Y.
+    fn part_step(&self, mut part: TileRows<'_, f64>, from: usize, y: &mut [f64], poll: Poll) -> Result<(), EigenError> {
+        y[from * self.width..].fill(0.0);
+        let (first, end) = (from / TILE, part.rows.end);
+        for i in part.rows.clone() {
             poll.check()?;
             for j in first..=i {
                 let next = if j < i { (i, j + 1) } else { (i + 1, first) };
-                if next.0 < end {
-                    let (tile, next) = tiles.tile_and_next(i, j, next);
-                    self.tile_step(tile, i, j, from, next);
-                } else {
-                    self.tile_step(tiles.tile_mut(i, j), i, j, from, &[]);
-                }
+                let (tile, next) = part.tile_and_next(i, j, Some(next).filter(|next| next.0 < end));
+                self.tile_step(tile, [i, j], from, next, y);
             }
         }
         Ok(())
     }
 
     /// One tile; `next` is fetched meanwhile: large matrices wait for memory otherwise.
-    fn tile_step(&mut self, tile: &mut [f64], i: usize, j: usize, from: usize, next: &[f64]) {
+    fn tile_step(&self, tile: &mut [f64], [i, j]: [usize; 2], from: usize, next: &[f64], y: &mut [f64]) {
         // Each of the two products brings half of it, or a diagonal tile's only product a half: its work is half, too.
         let (next_upper, next_lower) = next.split_at(next.len() / 2);
         let (width, kernel) = (self.width, self.kernel);
@@ -234,7 +250,7 @@ impl Panels {
             [columns, width, rows],
             Strided { data: corner, row_step: TILE, depth_step: 1 },
             Rows::new(&self.left[(2 * first_row + 1) * width..], 2 * width),
-            &mut self.y[first_column * width..],
+            &mut y[first_column * width..],
             width,
             next_upper,
         );
@@ -244,7 +260,7 @@ impl Panels {
                 [rows, width, columns],
                 Strided { data: corner, row_step: 1, depth_step: TILE },
                 Rows::new(&self.left[(2 * first_column + 1) * width..], 2 * width),
-                &mut self.y[first_row * width..],
+                &mut y[first_row * width..],
                 width,
                 next_lower,
             );
@@ -269,23 +285,39 @@ impl Panels {
             *x *= -0.5;
         }
         // W = Y T + V m, in blocks of rows that stay in the first-level cache; V and W are halves of the same rows.
-        let mut v = [0.0; TILE * 32];
-        for i in from / TILE..self.padded.div_ceil(TILE) {
+        let (padded, t, y) = (self.padded, &self.t, &self.y);
+        let blocks = self.left.par_chunks_mut(TILE * step).zip(self.right.par_chunks_mut(TILE * step)).enumerate();
+        let blocks = blocks.skip(from / TILE).take(padded.div_ceil(TILE) - from / TILE);
+        blocks.with_min_len(BLOCKS).for_each(|(i, (left, right))| {
             let start = from.saturating_sub(TILE * i);
-            let count = TILE.min(self.padded - TILE * i) - start;
-            let row = TILE * i + start;
-            let block = &mut self.left[row * step..(row + count) * step];
+            let count = TILE.min(padded - TILE * i) - start;
+            let block = &mut left[start * step..(start + count) * step];
+            let mut v = [0.0; TILE * 32];
             for (v, line) in v.chunks_exact_mut(width).zip(block.chunks_exact_mut(step)) {
                 v.copy_from_slice(&line[width..]);
                 line[..width].fill(0.0);
             }
-            let y = &self.y[row * width..];
-            kernel.gemm([count, width, width], plain(y, width), row_major(&self.t), block, step);
+            let y = &y[(TILE * i + start) * width..];
+            kernel.gemm([count, width, width], plain(y, width), row_major(t), block, step);
             kernel.gemm([count, width, width], plain(&v, width), row_major(&m), block, step);
-            let right = &mut self.right[i * step * TILE..(i + 1) * step * TILE];
             kernel.transpose([count, width], &block[width..], step, -1.0, &mut right[start..], TILE);
             kernel.transpose([count, width], block, step, -1.0, &mut right[width * TILE + start..], TILE);
-        }
+        });
         self.pending = true;
     }
+}
+
+/// Rows of tiles that a thread takes at least, where the work is of the order of n b^2.
+const BLOCKS: usize = PARALLEL / TILE;
+
+/// Cuts the rows of tiles `first .. end` of a triangle into parts of about equal work: one for every 512 rows, 16 at most,
+/// so that their sums for Y take a fiftieth of the time of the products.
+fn cuts(first: usize, end: usize) -> Vec<usize> {
+    let rows = end - first;
+    let parts = (rows * TILE / (PARALLEL / 2)).clamp(1, 16);
+    let mut cuts = vec![first];
+    // The work of the rows up to i is i^2 / rows^2 of all.
+    cuts.extend((1..parts).map(|k| first + (rows * rows * k / parts).isqrt()));
+    cuts.push(end);
+    cuts
 }

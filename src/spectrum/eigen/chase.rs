@@ -19,11 +19,7 @@ const GROUP: usize = 8;
 /// # Source
 /// Lang: A parallel algorithm for reducing symmetric banded matrices to tridiagonal form (1993); the grouping of sweeps
 /// as in Haidar, Ltaief, Dongarra: Parallel reduction to condensed forms (2011).
-pub(super) fn tridiagonalize(
-    kernel: Kernel,
-    mut band: Band,
-    poll: &mut Poll,
-) -> Result<(Vec<f64>, Vec<f64>), EigenError> {
+pub(super) fn tridiagonalize(kernel: Kernel, mut band: Band, poll: Poll) -> Result<(Vec<f64>, Vec<f64>), EigenError> {
     let (n, width, step) = (band.n, band.width, band.step());
     let sweeps = n.saturating_sub(2);
     let mut vectors = vec![0.0; GROUP * width];

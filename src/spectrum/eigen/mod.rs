@@ -4,6 +4,8 @@ mod band;
 mod chase;
 pub(super) mod tridiagonal;
 
+use rayon::prelude::*;
+
 use crate::kernel::Kernel;
 use crate::spectrum::tiles::SymmetricTiles;
 
@@ -31,13 +33,16 @@ impl std::fmt::Display for EigenError {
 
 impl std::error::Error for EigenError {}
 
-/// The caller's question whether to stop, asked often.
+/// The caller's question whether to stop, asked often and from any thread.
+pub type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
+
+#[derive(Clone, Copy)]
 pub(super) struct Poll<'a> {
-    pub cancelled: &'a dyn Fn() -> bool,
+    pub cancelled: Cancelled<'a>,
 }
 
 impl Poll<'_> {
-    pub fn check(&mut self) -> Result<(), EigenError> {
+    pub fn check(self) -> Result<(), EigenError> {
         if (self.cancelled)() { Err(EigenError::Cancelled) } else { Ok(()) }
     }
 }
@@ -45,7 +50,8 @@ impl Poll<'_> {
 /// Eigenvalues of a symmetric matrix, ascending, each within about 1e-14 of the largest magnitude.
 ///
 /// `a` is row-major \[n, n\]; its lower triangle (column <= row) is read and the contents are lost. `cancelled` is asked
-/// every few milliseconds.
+/// every few milliseconds. From n = 1024 on the first stage uses all threads of the current rayon pool; the bits do not depend
+/// on their number.
 ///
 /// # Errors
 /// [`EigenError::NotFinite`] before any work if the lower triangle has NaN or infinity; [`EigenError::Cancelled`];
@@ -59,7 +65,7 @@ impl Poll<'_> {
 ///
 /// # Source
 /// Two stages as in Bischof, Lang, Sun (2000); root-free QL of Pal, Walker and Kahan (Parlett 1980, section 8.15).
-pub fn symmetric_eigenvalues(a: &mut [f64], n: usize, cancelled: &dyn Fn() -> bool) -> Result<Vec<f64>, EigenError> {
+pub fn symmetric_eigenvalues(a: &mut [f64], n: usize, cancelled: Cancelled) -> Result<Vec<f64>, EigenError> {
     tiled_eigenvalues(Kernel::selected(), SymmetricTiles::from_lower(a, n), cancelled)
 }
 
@@ -67,11 +73,7 @@ pub fn symmetric_eigenvalues(a: &mut [f64], n: usize, cancelled: &dyn Fn() -> bo
 ///
 /// # Errors
 /// As [`symmetric_eigenvalues`].
-pub fn tiled_eigenvalues(
-    kernel: Kernel,
-    tiles: SymmetricTiles,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<Vec<f64>, EigenError> {
+pub fn tiled_eigenvalues(kernel: Kernel, tiles: SymmetricTiles, cancelled: Cancelled) -> Result<Vec<f64>, EigenError> {
     let width = band_width(tiles.order());
     staged_eigenvalues(kernel, tiles, width, cancelled, &mut |_| ())
 }
@@ -95,10 +97,10 @@ pub fn staged_eigenvalues(
     kernel: Kernel,
     mut tiles: SymmetricTiles,
     width: usize,
-    cancelled: &dyn Fn() -> bool,
+    cancelled: Cancelled,
     ended: &mut dyn FnMut(Stage),
 ) -> Result<Vec<f64>, EigenError> {
-    let mut poll = Poll { cancelled };
+    let poll = Poll { cancelled };
     let largest = largest_magnitude(tiles.elements());
     if !largest.is_finite() {
         return Err(EigenError::NotFinite);
@@ -109,12 +111,12 @@ pub fn staged_eigenvalues(
     // To entries of at most 1, by a power of two (no rounding): squares neither overflow nor lose small columns.
     let exponent = exponent_above(largest);
     scale(tiles.elements_mut(), -exponent);
-    let band = band::reduce(kernel, &mut tiles, width, &mut poll)?;
+    let band = band::reduce(kernel, &mut tiles, width, poll)?;
     drop(tiles);
     ended(Stage::Band);
-    let (mut d, e) = chase::tridiagonalize(kernel, band, &mut poll)?;
+    let (mut d, e) = chase::tridiagonalize(kernel, band, poll)?;
     ended(Stage::Chase);
-    tridiagonal::eigenvalues(kernel, &mut d, e, &mut poll)?;
+    tridiagonal::eigenvalues(kernel, &mut d, e, poll)?;
     scale(&mut d, exponent);
     ended(Stage::Tridiagonal);
     Ok(d)
@@ -131,8 +133,16 @@ pub fn band_width(n: usize) -> usize {
     }
 }
 
+/// Elements that one thread goes over without asking others.
+const STRETCH: usize = 1 << 18;
+
 /// Largest magnitude, or NaN if an element is not finite.
 fn largest_magnitude(x: &[f64]) -> f64 {
+    let larger = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
+    x.par_chunks(STRETCH).map(largest_in_stretch).reduce(|| 0.0, larger)
+}
+
+fn largest_in_stretch(x: &[f64]) -> f64 {
     // Eight chains, so that the compiler makes vectors of them; 0 x is NaN unless x is finite.
     let (mut largest, mut poison) = ([0.0f64; 8], [0.0f64; 8]);
     let (chunks, rest) = x.as_chunks::<8>();
@@ -165,7 +175,9 @@ pub(super) fn power_of_two(k: i32) -> f64 {
 /// Multiplies by 2^k in two steps: 2^k itself may be beyond the range (from subnormals up).
 pub(super) fn scale(x: &mut [f64], k: i32) {
     let (first, second) = (power_of_two(k / 2), power_of_two(k - k / 2));
-    for x in x {
-        *x = *x * first * second;
-    }
+    x.par_chunks_mut(STRETCH).for_each(|x| {
+        for x in x {
+            *x = *x * first * second;
+        }
+    });
 }

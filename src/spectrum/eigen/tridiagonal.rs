@@ -31,7 +31,7 @@ pub(in crate::spectrum) fn eigenvalues(
     kernel: Kernel,
     d: &mut [f64],
     e: Vec<f64>,
-    poll: &mut Poll,
+    poll: Poll,
 ) -> Result<(), EigenError> {
     let n = d.len();
     let norm = d.iter().chain(&e).fold(0.0f64, |max, x| max.max(x.abs()));

@@ -51,7 +51,7 @@ impl Band {
 ///
 /// # Source
 /// Grosser, Lang: Efficient parallel reduction to bidiagonal form (1999).
-pub(super) fn reduce(kernel: Kernel, mut grid: Grid, width: usize, poll: &mut Poll) -> Result<Band, EigenError> {
+pub(super) fn reduce(kernel: Kernel, mut grid: Grid, width: usize, poll: Poll) -> Result<Band, EigenError> {
     let mut band = Band::zero(grid.cols, width);
     let mut work = Panels::new(kernel, &grid, width);
     for first in (0..work.cols).step_by(width) {
@@ -164,7 +164,7 @@ impl Panels {
     }
 
     /// Applies the waiting update to rows `first ..` and columns `first + b ..` of A and computes X = A^T V T.
-    fn update_and_multiply_left(&mut self, grid: &mut Grid, first: usize, poll: &mut Poll) -> Result<(), EigenError> {
+    fn update_and_multiply_left(&mut self, grid: &mut Grid, first: usize, poll: Poll) -> Result<(), EigenError> {
         let (width, step, kernel) = (self.width, 2 * self.width, self.kernel);
         let from = first + width;
         // X = (A^T V) T: A^T V is gathered in `y`'s stead, in `u`, which is free until the rows are taken.
@@ -250,7 +250,7 @@ impl Panels {
     }
 
     /// Y = A U over rows and columns `from ..`.
-    fn multiply_right(&mut self, grid: &mut Grid, from: usize, poll: &mut Poll) -> Result<(), EigenError> {
+    fn multiply_right(&mut self, grid: &mut Grid, from: usize, poll: Poll) -> Result<(), EigenError> {
         let width = self.width;
         self.y[from * width..].fill(0.0);
         let (top, end) = (from / TILE, self.rows.div_ceil(TILE));

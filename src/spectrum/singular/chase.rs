@@ -17,11 +17,7 @@ const GROUP: usize = 8;
 ///
 /// # Source
 /// Lang: Parallel reduction of banded matrices to bidiagonal form (1996).
-pub(super) fn bidiagonalize(
-    kernel: Kernel,
-    mut band: Band,
-    poll: &mut Poll,
-) -> Result<(Vec<f64>, Vec<f64>), EigenError> {
+pub(super) fn bidiagonalize(kernel: Kernel, mut band: Band, poll: Poll) -> Result<(Vec<f64>, Vec<f64>), EigenError> {
     let (n, width, step) = (band.n, band.width, band.step());
     let sweeps = n.saturating_sub(2);
     let mut vectors = vec![0.0; GROUP * width];

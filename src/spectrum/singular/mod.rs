@@ -6,7 +6,7 @@ mod grid;
 mod triangle;
 
 use self::grid::Grid;
-use super::eigen::{EigenError, Poll, Stage, exponent_above, power_of_two, scale, tridiagonal};
+use super::eigen::{Cancelled, EigenError, Poll, Stage, exponent_above, power_of_two, scale, tridiagonal};
 use crate::kernel::Kernel;
 use crate::matrix::Matrix;
 
@@ -29,7 +29,7 @@ const TALL: f64 = 5.0 / 3.0;
 ///
 /// # Source
 /// Two stages as in Grosser and Lang: Efficient parallel reduction to bidiagonal form (1999).
-pub fn singular_values(matrix: &Matrix, cancelled: &dyn Fn() -> bool) -> Result<Vec<f64>, EigenError> {
+pub fn singular_values(matrix: &Matrix, cancelled: Cancelled) -> Result<Vec<f64>, EigenError> {
     staged_singular_values(Kernel::selected(), matrix, None, cancelled, &mut |_| ())
 }
 
@@ -42,26 +42,26 @@ pub fn staged_singular_values(
     kernel: Kernel,
     matrix: &Matrix,
     width: Option<usize>,
-    cancelled: &dyn Fn() -> bool,
+    cancelled: Cancelled,
     ended: &mut dyn FnMut(Stage),
 ) -> Result<Vec<f64>, EigenError> {
-    let mut poll = Poll { cancelled };
+    let poll = Poll { cancelled };
     let Some(source) = Tall::new(matrix)? else {
         return Ok(vec![0.0; matrix.rows().min(matrix.cols())]);
     };
     let width = width.unwrap_or_else(|| band_width(source.cols));
     let grid = if source.rows as f64 > TALL * source.cols as f64 {
-        triangle::triangle(kernel, &source, &mut poll)?
+        triangle::triangle(kernel, &source, poll)?
     } else {
         let mut grid = Grid::zero(source.rows, source.cols);
         grid.fill(|row, column, line| source.copy([row, column], [1, line.len()], line));
         grid
     };
-    let band = band::reduce(kernel, grid, width, &mut poll)?;
+    let band = band::reduce(kernel, grid, width, poll)?;
     ended(Stage::Band);
-    let (d, e) = chase::bidiagonalize(kernel, band, &mut poll)?;
+    let (d, e) = chase::bidiagonalize(kernel, band, poll)?;
     ended(Stage::Chase);
-    let mut values = of_bidiagonal(kernel, &d, &e, &mut poll)?;
+    let mut values = of_bidiagonal(kernel, &d, &e, poll)?;
     scale(&mut values, source.exponent);
     ended(Stage::Tridiagonal);
     Ok(values)
@@ -84,7 +84,7 @@ pub fn band_width(n: usize) -> usize {
 ///
 /// # Source
 /// Golub, Kahan: Calculating the singular values and pseudo-inverse of a matrix (1965), section 3.
-fn of_bidiagonal(kernel: Kernel, d: &[f64], e: &[f64], poll: &mut Poll) -> Result<Vec<f64>, EigenError> {
+fn of_bidiagonal(kernel: Kernel, d: &[f64], e: &[f64], poll: Poll) -> Result<Vec<f64>, EigenError> {
     let n = d.len();
     let mut both = vec![0.0; 2 * n];
     let couplings = d.iter().zip(e).flat_map(|(d, e)| [*d, *e]).collect();

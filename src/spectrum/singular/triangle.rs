@@ -23,7 +23,7 @@ const SLICE: usize = 512;
 ///
 /// # Source
 /// Golub, Van Loan: Matrix Computations, section 5.2.2 and (adding rows) 6.5.3.
-pub(super) fn triangle(kernel: Kernel, source: &Tall, poll: &mut Poll) -> Result<Grid, EigenError> {
+pub(super) fn triangle(kernel: Kernel, source: &Tall, poll: Poll) -> Result<Grid, EigenError> {
     const PANEL: usize = (WIDTH + SLICE) * WIDTH;
     const SQUARE: usize = WIDTH * WIDTH;
     let panels = source.cols.div_ceil(WIDTH);

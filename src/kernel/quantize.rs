@@ -1,0 +1,112 @@
+//! Weights to the codes of one symmetric grid, and how far that moves them.
+
+use super::{Isa, Job, Kernel};
+
+/// A grid of equal steps: level = code * scale, in f32.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CodeGrid {
+    /// The step; not zero.
+    pub scale: f32,
+    /// The smallest code, at least -128.
+    pub lowest: f32,
+    /// The largest code, at most 127.
+    pub highest: f32,
+}
+
+/// Eight running sums of squared errors and the number of codes that are not zero.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CodeDamage {
+    /// Weight i adds (level - weight)^2 to sum i mod 8.
+    pub error: [f64; 8],
+    /// Codes that are not zero.
+    pub nonzero: u64,
+}
+
+/// Plain loops over eight lanes: compilers make each instruction set's vectors of them. Nothing here is fused.
+struct Quantize<'a> {
+    grid: CodeGrid,
+    weights: &'a [f32],
+    codes: &'a mut [i8],
+    damage: &'a mut CodeDamage,
+}
+
+impl Job for Quantize<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        let Self { grid, weights, codes, damage } = self;
+        let CodeDamage { mut error, mut nonzero } = *damage;
+        let (whole, rest) = weights.as_chunks::<8>();
+        let (to, to_rest) = codes.as_chunks_mut::<8>();
+        for (weights, codes) in whole.iter().zip(to) {
+            let mut count = 0;
+            for lane in 0..8 {
+                let (code, square) = one(grid, weights[lane]);
+                codes[lane] = code;
+                error[lane] += square;
+                count += u32::from(code != 0);
+            }
+            nonzero += u64::from(count);
+        }
+        for (lane, (weight, to)) in rest.iter().zip(to_rest).enumerate() {
+            let (code, square) = one(grid, *weight);
+            *to = code;
+            error[lane] += square;
+            nonzero += u64::from(code != 0);
+        }
+        *damage = CodeDamage { error, nonzero };
+    }
+}
+
+/// The code of a weight, and its squared error.
+#[inline(always)]
+fn one(grid: CodeGrid, weight: f32) -> (i8, f64) {
+    // 1.5 * 2^23: the sum has no fraction bits left, so the addition itself rounds half to even; and in the sum's low
+    // bits stands the code, in two's complement.
+    const MAGIC: f32 = 12_582_912.0;
+    let rounded = (weight / grid.scale + MAGIC) - MAGIC;
+    let code = if rounded < grid.lowest { grid.lowest } else { rounded };
+    let code = if code > grid.highest { grid.highest } else { code };
+    let error = f64::from(code * grid.scale) - f64::from(weight);
+    ((code + MAGIC).to_bits() as u8 as i8, error * error)
+}
+
+impl Kernel {
+    /// The codes of weights: clamp(round(w / scale)), half to even, and what they add to the damage. The same bits on every
+    /// kernel. Weights are finite and below 2^22 scales.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    ///
+    /// # Cost
+    /// A division and a few operations a weight.
+    pub fn quantize(self, grid: CodeGrid, weights: &[f32], codes: &mut [i8], damage: &mut CodeDamage) {
+        assert_eq!(weights.len(), codes.len());
+        self.run(Quantize { grid, weights, codes, damage });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_rounds_half_to_even_and_sums_alike() {
+        let grid = CodeGrid { scale: 0.25, lowest: -4.0, highest: 3.0 };
+        let weights: Vec<f32> = (-45..45).map(|i| i as f32 / 32.0).collect();
+        let expected: Vec<i8> =
+            weights.iter().map(|w| (w / grid.scale).round_ties_even().clamp(grid.lowest, grid.highest) as i8).collect();
+        let mut sums = CodeDamage::default();
+        for (i, (w, code)) in weights.iter().zip(&expected).enumerate() {
+            sums.error[i % 8] += (f64::from(*code) * 0.25 - f64::from(*w)).powi(2);
+            sums.nonzero += u64::from(*code != 0);
+        }
+        for kernel in Kernel::available() {
+            let mut codes = vec![0; weights.len()];
+            let mut damage = CodeDamage::default();
+            kernel.quantize(grid, &weights, &mut codes, &mut damage);
+            assert_eq!(codes, expected, "{}", kernel.name());
+            assert_eq!(damage, sums, "{}", kernel.name());
+        }
+    }
+}

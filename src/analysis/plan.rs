@@ -106,14 +106,15 @@ pub(super) struct Need {
 
 impl Need {
     /// The weights in f32 (with the file's bytes beside them while they are decoded, of which they are at most twice and at
-    /// least half), and for each level at once a Gram matrix and a few panels; where a level is not elementwise, also the
-    /// dequantized weights and, at worst, a byte and a part of a scale for each of them.
+    /// least half), and for each level at once a Gram matrix (half of it is kept; of codes also its sums in integers) and some
+    /// panels, here and in the reduction to a band; where a level is not elementwise, also the dequantized weights and, at
+    /// worst, a byte and a part of a scale for each of them.
     pub fn new(layer: &Layer, choices: &[Choice]) -> Self {
         let (n, _) = layer.gram_shape();
         let (rows, cols) = layer.matrix_shape();
         let (n, elements) = (n as u64, (rows as u64).saturating_mul(cols as u64));
         let gram = n.saturating_mul(n).saturating_mul(8);
-        let panels = n.saturating_mul(256 * 16);
+        let panels = n.saturating_mul(8192);
         let is_whole = layer.info.counted && choices.iter().any(|choice| !choice.scheme.is_elementwise());
         let whole = if is_whole { elements.saturating_mul(6) } else { 0 };
         Self {

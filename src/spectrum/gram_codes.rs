@@ -40,7 +40,7 @@ impl CodeGramBuilder {
     /// An empty sum for n columns, on this processor's kernel.
     ///
     /// # Cost
-    /// 2 n^2 + 4 kB n bytes; twice that with residues; 4 n^2 more from 131,071 rows on.
+    /// 2 n^2 + 2 kB n bytes, twice that with residues; 4 n^2 more for the result, and from 131,071 rows on for each sum.
     pub fn new(n: usize) -> Self {
         Self::with_kernel(Kernel::selected(), n)
     }
@@ -106,22 +106,21 @@ impl CodeGramBuilder {
     pub fn finish_split(self, scale: f64, unit: f64) -> SymmetricTiles {
         let (square, cross) = (scale * scale, scale * unit);
         let mut tiles = self.squares.finish(self.n);
-        let mixed = self.split.map(|(_, sums)| sums.finish(self.n));
-        let elements = tiles.elements_mut();
-        if let Some(mixed) = mixed {
-            elements.par_chunks_mut(TILE * TILE).zip(mixed.elements().par_chunks(TILE * TILE)).for_each(
-                |(to, mixed)| {
-                    for (to, mixed) in to.iter_mut().zip(mixed) {
-                        *to = square * *to + cross * mixed;
-                    }
-                },
-            );
-        } else if scale != 1.0 {
-            elements.par_chunks_mut(TILE * TILE).for_each(|tile| {
+        let each = tiles.elements_mut().par_chunks_mut(TILE * TILE);
+        match &self.split {
+            Some((_, mixed)) => each.enumerate().for_each(|(index, tile)| {
+                let place = index * TILE * TILE..(index + 1) * TILE * TILE;
+                let flushed = mixed.flushed.as_ref().map(|flushed| &flushed.elements()[place.clone()]);
+                for (i, (x, recent)) in tile.iter_mut().zip(&mixed.recent[place]).enumerate() {
+                    let mixed = flushed.map_or(0.0, |flushed| flushed[i]) + f64::from(*recent);
+                    *x = square * *x + cross * mixed;
+                }
+            }),
+            None => each.for_each(|tile| {
                 for x in tile {
                     *x *= square;
                 }
-            });
+            }),
         }
         for i in 0..self.n.div_ceil(TILE) {
             self.kernel.mirror(tiles.tile_mut(i, i), TILE, 0, TILE);

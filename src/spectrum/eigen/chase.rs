@@ -8,19 +8,26 @@ use crate::kernel::Kernel;
 /// 2 b GROUP rows of 3b elements, which stay in the second-level cache (0.4 MB at b = 32).
 const GROUP: usize = 8;
 
-/// Reduces a band matrix to tridiagonal form: (diagonal \[n\], subdiagonal \[n\], the last element zero).
-///
-/// Sweep i clears column i below its subdiagonal; that fills a block b rows further down, whose first column is
-/// cleared next, and so on to the end. Only the first column of each bulge is cleared: the next sweep needs no more.
-///
-/// # Cost
-/// 6 n^2 b flops.
+/// A step of a sweep.
+pub(in crate::spectrum) struct Place {
+    /// The row or column that the sweep clears.
+    pub sweep: usize,
+    /// First row of the block that the step works on.
+    pub s: usize,
+    /// Whether the sweep begins here.
+    pub is_start: bool,
+}
+
+/// Goes through all steps of all sweeps over a band of order n and half bandwidth b, in an order that keeps the band in the
+/// cache. `step(place, v, tau)` applies the sweep's reflector and replaces it by the next: its vector in `v`, its tau as result.
 ///
 /// # Source
-/// Lang: A parallel algorithm for reducing symmetric banded matrices to tridiagonal form (1993); the grouping of sweeps
-/// as in Haidar, Ltaief, Dongarra: Parallel reduction to condensed forms (2011).
-pub(super) fn tridiagonalize(kernel: Kernel, mut band: Band, poll: Poll) -> Result<(Vec<f64>, Vec<f64>), EigenError> {
-    let (n, width, step) = (band.n, band.width, band.step());
+/// The grouping as in Haidar, Ltaief, Dongarra: Parallel reduction to condensed forms (2011).
+pub(in crate::spectrum) fn sweep_in_groups(
+    [n, width]: [usize; 2],
+    poll: Poll,
+    mut step: impl FnMut(Place, &mut [f64], f64) -> f64,
+) -> Result<(), EigenError> {
     let sweeps = n.saturating_sub(2);
     let mut vectors = vec![0.0; GROUP * width];
     let mut taus = [0.0; GROUP];
@@ -34,18 +41,32 @@ pub(super) fn tridiagonalize(kernel: Kernel, mut band: Band, poll: Poll) -> Resu
                 let Some(position) = wave.checked_sub(2 * member) else { break };
                 let sweep = first + member;
                 let s = sweep + 1 + position * width;
-                if s + 1 >= n {
-                    continue;
+                if s + 1 < n {
+                    taus[member] = step(Place { sweep, s, is_start: position == 0 }, v, taus[member]);
                 }
-                if position == 0 {
-                    let index = band.index(s, sweep);
-                    taus[member] = kernel.chase_start(&mut band.data[index..], v);
-                }
-                let index = band.index(s, s);
-                taus[member] = kernel.chase_step(&mut band.data[index..], step, v, taus[member]);
             }
         }
     }
+    Ok(())
+}
+
+/// Reduces a band matrix to tridiagonal form: (diagonal \[n\], subdiagonal \[n\], the last element zero).
+///
+/// Sweep i clears column i below its subdiagonal; that fills a block b rows further down, whose first column is
+/// cleared next, and so on to the end. Only the first column of each bulge is cleared: the next sweep needs no more.
+///
+/// # Cost
+/// 6 n^2 b flops.
+///
+/// # Source
+/// Lang: A parallel algorithm for reducing symmetric banded matrices to tridiagonal form (1993).
+pub(super) fn tridiagonalize(kernel: Kernel, mut band: Band, poll: Poll) -> Result<(Vec<f64>, Vec<f64>), EigenError> {
+    let (n, step) = (band.n, band.step());
+    sweep_in_groups([n, band.width], poll, |Place { sweep, s, is_start }, v, tau| {
+        let (start, index) = (band.index(s, sweep), band.index(s, s));
+        let tau = if is_start { kernel.chase_start(&mut band.data[start..], v) } else { tau };
+        kernel.chase_step(&mut band.data[index..], step, v, tau)
+    })?;
     let d = (0..n).map(|i| band.data[band.index(i, i)]).collect();
     let e = (0..n).map(|i| if i + 1 < n { band.data[band.index(i + 1, i)] } else { 0.0 }).collect();
     Ok((d, e))

@@ -1,7 +1,7 @@
 //! Eigenvalues of real symmetric matrices, without vectors: dense -> band -> tridiagonal -> values.
 
 mod band;
-mod chase;
+pub(super) mod chase;
 pub(super) mod tridiagonal;
 
 use rayon::prelude::*;

@@ -3,7 +3,7 @@
 //   HEAVYTAIL_DEMO    the demo model                                    (www/demo/demo.safetensors)
 //   HEAVYTAIL_NATIVE  what `heavytail analyze` wrote of the demo model  (target/native-demo/)
 //   HEAVYTAIL_SHOTS   where screenshots go                              (target/screenshots/)
-//   CHROMIUM          the browser                                       (/usr/bin/chromium)
+//   CHROMIUM, FIREFOX the browsers                                      (/usr/bin/chromium, /usr/bin/firefox-esr)
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

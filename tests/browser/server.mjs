@@ -2,6 +2,7 @@
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { createServer } from "node:http";
+import { createGzip } from "node:zlib";
 import { extname, join, normalize } from "node:path";
 
 const TYPES = {
@@ -21,10 +22,11 @@ async function policyOf(root) {
 
 /**
  * @param {string} root the folder; the `root` of the answer may be changed while it runs, as a host is given another version
- * @param {{isolated?: boolean, prefix?: string}} options isolated: send COOP and COEP, so that the page may use threads, and the content
- *   security policy; without it the server sends no header of use, as many static hosts. prefix: the folder of the site it stands in
+ * @param {{isolated?: boolean, prefix?: string, compress?: boolean}} options isolated: send COOP and COEP, so that the page may use threads, and the content
+ *   security policy; without it the server sends no header of use, as many static hosts. prefix: the folder of the site it stands in. compress: as
+ *   most hosts do
  */
-export async function serve(root, { isolated = true, prefix = "/" } = {}) {
+export async function serve(root, { isolated = true, prefix = "/", compress = false } = {}) {
   const policy = await policyOf(root);
   const site = { root, url: "", requests: /** @type {string[]} */ ([]), close: () => new Promise((resolve) => server.close(resolve).closeAllConnections()) };
   const server = createServer(async (request, response) => {
@@ -38,12 +40,13 @@ export async function serve(root, { isolated = true, prefix = "/" } = {}) {
     }
     response.writeHead(200, {
       "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
-      "Content-Length": found.size,
+      ...(compress ? { "Content-Encoding": "gzip" } : { "Content-Length": found.size }),
       ...(isolated
         ? { "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" }
         : { "Cache-Control": "max-age=600" }),
     });
-    createReadStream(file).pipe(response);
+    const content = createReadStream(file);
+    (compress ? content.pipe(createGzip()) : content).pipe(response);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   site.url = `http://127.0.0.1:${server.address().port}${encodeURI(prefix)}`;

@@ -384,7 +384,7 @@ mod tests {
             select(&m, &options).unwrap().layers.into_iter().map(|l| l.info.module).collect()
         };
         let long = "decoder.layers.*.encoder_attn.q_proj";
-        assert_eq!(modules(""), ["up", long, "decoder.layers.*.self_attn.q_proj", "up", "output"]);
+        assert_eq!(modules(""), [long, "up", "decoder.layers.*.self_attn.q_proj", "up", "output"]);
         assert_eq!(modules("blocks=0,*fc*"), ["up"]);
         assert_eq!(modules("-blocks=0"), ["up", "output"]);
     }

@@ -1,13 +1,16 @@
 // @ts-check
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
- * @import { Options, Head, Row, ComparisonRow, Progress, Status, Engine, News, Source } from "./types.js"
+ * @import { Options, Head, Row, ComparisonRow, Verdict, Progress, Status, Engine, News, Estimate, Source } from "./types.js"
  */
 import { Messenger, RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
 
 /** Errors that name a fault of the file or of a setting: the worker is as good as before. */
 const HARMLESS = new Set(["format", "limit", "unsupported", "options", "numeric", "read", "network", "files"]);
+
+/** With more rows than this their way to the worker would be felt while settings are changed. */
+const KEPT_FOR_ESTIMATE = 3000;
 
 /** Threads that don't start block their worker, so it is the page that gives up on them. */
 const THREADS_PATIENCE_MS = 15_000;
@@ -22,6 +25,8 @@ const THREADS_PATIENCE_MS = 15_000;
  * @property {Head} head
  * @property {Row[]} rows
  * @property {ComparisonRow[]} comparison
+ * @property {Verdict | null} verdict
+ * @property {Model | null} model whose rows these are
  * @property {Progress} progress
  * @property {"running" | Status} status
  * @property {number} began milliseconds, as performance.now() counts
@@ -47,6 +52,8 @@ export class Controller {
   #started = Promise.resolve();
   #renewals = 0;
   #openings = 0;
+  /** Work per second, by the settings that change it. @type {Map<string, {speed: number, measured: string}>} */
+  #speeds = new Map();
   /** @type {Map<Change, Set<(change: any) => void>>} */
   #listeners = new Map();
 
@@ -134,12 +141,14 @@ export class Controller {
     this.#say("");
     /** @type {Run | null} */
     let run = null;
+    const began = performance.now();
     try {
-      await this.#request("analyze", { files: this.model.files, options }, (/** @type {News} */ news) => {
+      await this.#request("analyze", { files: this.model.files, options, kept: this.#kept() }, (/** @type {News} */ news) => {
         if (news.head) run = this.#begin(news.head);
         if (run) this.#receive(run, news);
       });
       this.#finish(run, "complete");
+      this.#remember(options, /** @type {Run | null} */ (run), (performance.now() - began) / 1000);
     } catch (error) {
       this.#finish(run, "cancelled");
       this.#fail(error, "The analysis stopped, and the rows finished until then are kept");
@@ -161,6 +170,39 @@ export class Controller {
     run.status = status;
     this.#enter("idle");
     void this.#compareAgain(run);
+  }
+
+  /** A whole run tells the speed better than any sample. @param {Options} options @param {Run | null} run @param {number} seconds */
+  #remember(options, run, seconds) {
+    const work = run?.progress.work_done ?? 0;
+    if (work > 0 && seconds > 1) this.#speeds.set(speedKey(options), { speed: work / seconds, measured: "measured on your last run" });
+  }
+
+  /** Rows of this model that need not be computed again; the engine leaves out those that other settings would change. @param {number} [most] */
+  #kept(most = Infinity) {
+    return this.run && this.run.model === this.model && this.run.rows.length <= most ? { head: this.run.head, rows: this.run.rows } : null;
+  }
+
+  /**
+   * How long a run would take, by the work of its layers and a sample of it, or an earlier run with the same settings.
+   * @param {Options} options
+   * @returns {Promise<{layers: number, levels: number, seconds: number | null, measured: string}>} seconds are null when nothing could be measured
+   */
+  async estimate(options) {
+    if (!this.model) throw new RemoteError({ name: "cancelled", message: "no model" });
+    // Bytes over a network are read when the run is asked for, not before.
+    if (!this.model.files.every((file) => file instanceof File)) return { layers: this.model.head.layers.length, levels: options.quantizations.split(",").length, seconds: null, measured: "" };
+    const way = speedKey(options);
+    const sample = !this.#speeds.has(way);
+    const answer = /** @type {Estimate} */ (await this.#request("estimate", { files: this.model.files, options, sample, kept: this.#kept(KEPT_FOR_ESTIMATE) }));
+    if (answer.sample) this.#speeds.set(way, { speed: answer.sample.work / answer.sample.seconds, measured: `measured on ${answer.sample.name}` });
+    const known = this.#speeds.get(way);
+    return { layers: answer.layers, levels: answer.levels, seconds: known ? answer.work / known.speed : null, measured: known?.measured ?? "" };
+  }
+
+  /** These layers first, of those that are not computed yet. @param {number[]} layers by id */
+  prioritize(layers) {
+    if (this.phase === "running") void this.#messenger?.request("prioritize", { layers }).catch(() => {});
   }
 
   /** Stops the running analysis now; finished rows stay. */
@@ -193,6 +235,8 @@ export class Controller {
       head,
       rows: [],
       comparison: [],
+      verdict: null,
+      model: this.model,
       progress: { layers_done: 0, layers_total: head.layers.length, work_done: 0, work_total: 0 },
       status: "running",
       began: performance.now(),
@@ -202,7 +246,7 @@ export class Controller {
   }
 
   /** @param {Run} run @param {News} news */
-  #receive(run, { rows, progress, comparison }) {
+  #receive(run, { rows, progress, comparison, verdict }) {
     if (rows?.length) {
       run.rows.push(...rows);
       this.#tell("rows", rows);
@@ -213,6 +257,7 @@ export class Controller {
     }
     if (comparison) {
       run.comparison = comparison;
+      run.verdict = verdict ?? null;
       this.#tell("comparison");
     }
   }
@@ -228,9 +273,9 @@ export class Controller {
   async #compareAgain(run) {
     if (run.rows.length === 0) return;
     try {
-      const comparison = await this.#request("compare", { head: run.head, rows: run.rows });
+      const { comparison, verdict } = await this.#request("compare", { head: run.head, rows: run.rows });
       if (run !== this.run) return;
-      run.comparison = comparison;
+      Object.assign(run, { comparison, verdict });
       this.#tell("comparison");
     } catch {
       // the rows are there, and the next request will say what is wrong
@@ -284,8 +329,13 @@ export class Controller {
   }
 }
 
+/** What changes how fast work is done, beside how much there is. @param {Options} options */
+function speedKey(options) {
+  return JSON.stringify({ ...options, quantizations: "", layers: "" });
+}
+
 /** @param {unknown} error */
-function sentence(error) {
+export function sentence(error) {
   const text = error instanceof Error ? error.message : String(error);
   const told = error instanceof RemoteError && error.name === "worker" ? `the worker failed (${text.replace(/^Uncaught /, "")})` : text;
   return /[.!?…]$/.test(told) ? told : `${told}.`;

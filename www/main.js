@@ -1,29 +1,29 @@
 // @ts-check
 /** Builds the page and ties widgets and controller together. */
 import { filesOfAddress } from "./address.js";
-import { alphaByLayer } from "./charts/alpha_by_layer.js";
-import { alphaDistribution } from "./charts/alpha_distribution.js";
-import { Controller } from "./controller.js";
+import { Controller, sentence } from "./controller.js";
 import { resume } from "./resume.js";
 import { addressBar } from "./ui/address_bar.js";
+import { results } from "./results.js";
+import { shown } from "./ui/dom.js";
+import { singleFile } from "./single_file.js";
 import { alert } from "./ui/alert.js";
-import { comparisonTable } from "./ui/comparison_table.js";
 import { FilesError } from "./files.js";
 import { isolate } from "./isolate.js";
 import { downloads } from "./ui/downloads.js";
 import { dropZone } from "./ui/drop_zone.js";
 import { engineStatus } from "./ui/engine_status.js";
 import { keptNotice } from "./ui/kept_notice.js";
-import { layerTable } from "./ui/layer_table.js";
+import { linkTo, settingsOf } from "./ui/link.js";
 import { modelCard } from "./ui/model_card.js";
+import { count, duration } from "./ui/numbers.js";
 import { runBar } from "./ui/run_bar.js";
-import { runNotes } from "./ui/run_notes.js";
 import { settings } from "./ui/settings.js";
-import { terms } from "./ui/table.js";
-import { COMPARISON } from "./ui/terms.js";
 
 /** `?url=https://…` and `?model=organisation/name` open a model. */
 const asked = new URLSearchParams(location.search);
+/** Settings change key by key: the time they would take is asked for when they rest. */
+const REST_MS = 400;
 const DEMO = new URL("demo/demo.safetensors", document.baseURI);
 
 const controller = new Controller(navigator.hardwareConcurrency || 1);
@@ -36,11 +36,7 @@ const widgets = {
   model: modelCard(),
   settings: settings(),
   bar: runBar(),
-  notes: runNotes(),
-  comparison: comparisonTable(),
-  byLayer: alphaByLayer(),
-  distribution: alphaDistribution(),
-  layers: layerTable(),
+  results: results(),
   downloads: downloads(),
 };
 
@@ -59,18 +55,15 @@ place("kept-place").replaceWith(widgets.kept.element);
 place("model-place").replaceWith(widgets.model.element);
 place("settings-place").replaceWith(widgets.settings.element);
 place("run-place").replaceWith(widgets.bar.element);
-place("notes-place").replaceWith(widgets.notes.element);
-place("comparison-place").replaceWith(widgets.comparison.element, widgets.notes.notes, terms("What the columns mean", COMPARISON));
-place("by-layer-place").replaceWith(widgets.byLayer.element);
-place("distribution-place").replaceWith(widgets.distribution.element);
-place("layers-place").replaceWith(widgets.layers.element);
+place("results-place").replaceWith(widgets.results.element);
 place("downloads-place").replaceWith(widgets.downloads.element);
 
 let filled = false; // the settings hold the engine's defaults
 controller.on("engine", () => {
   if (!controller.engine) return;
   widgets.engine.show(controller.engine);
-  if (!filled) widgets.settings.fill(controller.engine.defaults);
+  const { defaults, schemes } = controller.engine;
+  if (!filled) widgets.settings.fill(defaults, schemes, settingsOf(defaults));
   filled = true;
 });
 controller.on("phase", showPhase);
@@ -79,6 +72,8 @@ controller.on("alert", () => widgets.alert.show(controller.alert));
 controller.on("model", () => {
   if (!controller.model) return;
   widgets.model.show(controller.model);
+  widgets.settings.model(controller.model.head.layers);
+  estimate();
   place("model-section").hidden = false;
   /** @type {HTMLDetailsElement} */ (place("intro")).open = false;
   showPhase();
@@ -88,20 +83,17 @@ controller.on("run", () => {
   if (!controller.run) return;
   const { head } = controller.run;
   place("results-section").hidden = false;
-  widgets.notes.begin(head);
-  widgets.comparison.begin(head);
-  widgets.byLayer.begin(head);
-  widgets.distribution.begin(head);
-  widgets.layers.begin(head);
+  widgets.results.begin(head);
   showPhase();
 });
-controller.on("rows", (rows) => {
-  widgets.layers.add(rows);
-  widgets.byLayer.add(rows);
-  widgets.distribution.add(rows);
-});
+controller.on("rows", (rows) => widgets.results.add(rows));
 controller.on("progress", () => widgets.bar.progress());
-controller.on("comparison", () => widgets.comparison.show(controller.run?.comparison ?? []));
+controller.on("comparison", showComparison);
+
+function showComparison() {
+  const { run } = controller;
+  if (run) widgets.results.compare(run.comparison, run.verdict, run.status !== "complete");
+}
 
 function showPhase() {
   const { phase, model, run } = controller;
@@ -110,7 +102,11 @@ function showPhase() {
   widgets.address.update(running || phase === "broken");
   widgets.bar.update(run, { ready: phase === "idle" && model !== null, running });
   widgets.downloads.update(run !== null && run.status !== "running" && phase === "idle");
-  if (run) widgets.notes.status(run.status);
+  if (run) {
+    widgets.results.status(run.status);
+    showComparison();
+  }
+  if (phase === "idle") estimate();
   if (phase === "broken") widgets.engine.failed();
   document.body.dataset.phase = phase; // what tests wait for
   document.body.dataset.run = run?.status ?? "none";
@@ -133,12 +129,59 @@ widgets.drop.on("demo", async () => {
   if (await open(demo)) controller.analyze(options());
 });
 widgets.bar.on("analyze", () => controller.analyze(options()));
+widgets.bar.on("preview", () => controller.analyze(widgets.settings.preview(options(), widgets.settings.previewStep())));
+widgets.settings.on("change", estimate);
+widgets.results.on("visible", (ids) => controller.prioritize(ids));
+widgets.results.on("open", ({ name, level }) => openLayer(name, level));
 widgets.bar.on("cancel", () => controller.cancel());
 widgets.alert.on("dismiss", () => controller.dismiss());
 widgets.downloads.on("want", async (kind) => {
-  const text = await controller.exportFile(kind);
+  const text = kind === "report.html" ? await htmlReport() : await controller.exportFile(kind);
   if (text !== null) widgets.downloads.save(kind, text);
 });
+widgets.downloads.on("link", async () => {
+  const link = linkTo(widgets.settings.changes());
+  history.replaceState(null, "", link); // and where the clipboard is closed, the address bar has it
+  await navigator.clipboard?.writeText(link).catch(() => {});
+  widgets.downloads.copied();
+});
+
+async function htmlReport() {
+  const { run } = controller;
+  if (!run || run.status === "running") return null;
+  const { head, rows, comparison, verdict, status } = run;
+  try {
+    return await singleFile({ head, rows, comparison, verdict, status });
+  } catch (error) {
+    widgets.alert.show(`report.html can't be written: ${sentence(error)}`);
+    return null;
+  }
+}
+
+/** What a picture or a table row leads to. @param {string} name of the layer @param {string} level */
+function openLayer(name, level) {
+  void [name, level];
+}
+
+let resting = 0;
+/** Says what the chosen settings would compute and how long that takes, or what is wrong with them. */
+function estimate() {
+  clearTimeout(resting);
+  resting = setTimeout(async () => {
+    widgets.bar.offerPreview(widgets.settings.previewStep());
+    if (controller.phase !== "idle" || !controller.model) return;
+    const asked = resting;
+    const words = await controller.estimate(options()).then(expected, (error) => (error.name === "cancelled" ? "" : sentence(error)));
+    if (asked === resting && controller.phase === "idle") widgets.bar.estimate(words);
+  }, REST_MS);
+}
+
+/** @param {{layers: number, levels: number, seconds: number | null, measured: string}} what */
+function expected({ layers, levels, seconds, measured }) {
+  if (layers === 0) return "Everything chosen is computed already.";
+  const time = seconds === null ? "the time is known once the first layers are through" : `${duration(seconds)}, ${shown(measured)}`;
+  return `${count(layers, "layer")} at ${count(levels, "level")}: ${time}.`;
+}
 
 /** The demo model, fetched like any file of this site. */
 async function demo() {

@@ -6,15 +6,16 @@
  * A number that may be missing (null) or, as in JSON, not finite.
  * @typedef {number | "NaN" | "Infinity" | "-Infinity" | null | undefined} Maybe
  *
- * @typedef {object} Options
+ * All of them, as the engine's defaults have them; those that the page itself reads:
+ * @typedef {object} KnownOptions
  * @property {string} quantizations comma-separated level names
  * @property {"exact" | "stored" | "seed"} dequantize
  * @property {"none" | "weightwatcher" | "seed"} compat
- * @property {boolean} svd
  * @property {string} layers glob list, "" = all
+ * @typedef {KnownOptions & Record<string, string | number | boolean | null>} Options
  *
  * The options as the engine understood them.
- * @typedef {Omit<Options, "svd"> & {spectrum: "gram" | "svd", min_evals: number, max_evals: number, max_N: number}} Settings
+ * @typedef {KnownOptions & {spectrum: "gram" | "svd", min_evals: number, max_evals: number, max_N: number, measures?: Record<string, string>}} Settings
  *
  * @typedef {object} LayerInfo
  * @property {number} layer_id
@@ -28,6 +29,8 @@
  * @property {number} rf
  * @property {number} num_evals
  * @property {boolean} counted false: analysed but left out of the comparison (embeddings)
+ * @property {number | null} block number of the transformer block
+ * @property {string} module q, k, v, o, gate, up, down and the like, or the rest of the name
  *
  * @typedef {{name: string, dtype: string, shape: number[], reason: string}} Skipped
  *
@@ -66,6 +69,7 @@
  * @property {Maybe} bits_per_weight
  * @property {Maybe} relative_error
  * @property {Maybe} sqnr_db
+ * @property {Record<string, Maybe | string>} [measures] columns that were asked for
  *
  * @typedef {object} ComparisonRow
  * @property {string} quantization
@@ -90,6 +94,7 @@
  * @property {Maybe} alpha_abs_change_mean
  * @property {Maybe} pearson
  * @property {Maybe} spearman
+ * @property {Record<string, Maybe | string>} [measures] columns that were asked for
  *
  * @typedef {{layers_done: number, layers_total: number, work_done: number, work_total: number}} Progress
  * @typedef {"complete" | "cancelled"} Status
@@ -100,6 +105,27 @@
  * @property {Row[]} [rows] finished since the last news
  * @property {Progress} [progress]
  * @property {ComparisonRow[]} [comparison] of all rows finished so far
+ * @property {Verdict} [verdict] what that comparison says
+ *
+ * @typedef {{sentence: string, evidence: string[]}} Verdict
+ *
+ * How much work a run would be; only ratios of work mean anything.
+ * @typedef {object} Estimate
+ * @property {number} work
+ * @property {number} layers to compute
+ * @property {number} levels
+ * @property {{name: string, work: number, seconds: number} | null} sample one layer, timed
+ *
+ * A row of the engine's table of quantization schemes.
+ * @typedef {object} Scheme
+ * @property {string} name
+ * @property {string} family
+ * @property {string} bits_per_weight a number, or a formula in rows and cols
+ * @property {string} block
+ * @property {string} needs
+ * @property {string} description
+ * @property {string | null} label what must be said wherever it is shown
+ * @property {boolean} common
  *
  * A file on a server: `stamp` tells one state of it from another.
  * @typedef {{name: string, size: number, url: string, stamp: string}} Remote
@@ -109,5 +135,6 @@
  * @property {string} version
  * @property {number} threads
  * @property {Options} defaults
+ * @property {Scheme[]} schemes
  */
 export {};

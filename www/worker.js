@@ -2,7 +2,7 @@
 /**
  * The only module that loads wasm. It slices files, hands the bytes to Rust and posts what comes back.
  * Every request stands alone (it names its files), so a fresh worker can take over at any time.
- * @import { Options, Head, Row, News, Engine, Status, Source } from "./types.js"
+ * @import { Options, Head, Row, News, Engine, Status, Source, Estimate } from "./types.js"
  */
 import { bytes, sleep } from "./bytes.js";
 import { engine } from "./engine.js";
@@ -15,8 +15,13 @@ const COMPARISON_EVERY_MS = 250;
 /** Rows are posted at most this often: each post costs the page a repaint. */
 const NEWS_EVERY_MS = 100;
 
+/** What a sample for the estimated time may cost, in the engine's operations: well under a second. */
+const SAMPLE_WORK = 6e9;
+
 /** @type {Promise<{wasm: any, threads: number}> | undefined} */
 let loading;
+/** The analysis that runs, if one does. @type {any} */
+let running = null;
 
 /** @param {number} threads 1: no pool */
 async function load(threads) {
@@ -44,8 +49,8 @@ const requests = {
   /** @param {{threads: number}} payload @returns {Promise<Engine>} */
   async start({ threads }) {
     loading = load(threads);
-    const { wasm, threads: running } = await loading;
-    return { version: wasm.version(), threads: running, defaults: wasm.default_options() };
+    const { wasm, threads: started } = await loading;
+    return { version: wasm.version(), threads: started, defaults: wasm.default_options(), schemes: wasm.schemes() };
   },
 
   /** @param {{files: Source[], options: Options}} payload */
@@ -59,11 +64,17 @@ const requests = {
     }
   },
 
-  /** @param {{files: Source[], options: Options}} payload @param {(news: News) => void} tell */
-  async analyze({ files, options }, tell) {
+  /**
+   * Rows of an earlier run in `kept` are not computed again.
+   * @param {{files: Source[], options: Options, kept: {head: Head, rows: Row[]} | null}} payload
+   * @param {(news: News) => void} tell
+   */
+  async analyze({ files, options, kept }, tell) {
     const { wasm, threads } = await ready();
     const byName = new Map(files.map((file) => [file.name, file]));
     const analysis = new wasm.Analysis(await open(wasm, files), options, threads);
+    if (kept) analysis.keep(kept.head, kept.rows);
+    running = analysis;
     tell({ head: analysis.head() });
     let told = 0;
     let compared = 0;
@@ -78,6 +89,7 @@ const requests = {
       const news = { rows, progress: finished.progress };
       if (last || (rows.length > 0 && now - compared >= COMPARISON_EVERY_MS)) {
         news.comparison = analysis.comparison();
+        news.verdict = wasm.verdict(news.comparison);
         compared = performance.now();
       }
       tell(news);
@@ -85,19 +97,38 @@ const requests = {
       told = performance.now();
     };
     try {
-      for (;;) {
-        const next = analysis.next();
-        if (next.kind === "done") break;
-        if (next.kind === "read") await read(analysis, next, byName.get(next.file));
-        else await sleep(WAIT_MS);
-        report(false);
-      }
+      report(false); // what is kept
+      await compute(analysis, byName, () => report(false));
       report(true);
     } catch (error) {
       tell({ rows }); // what is finished stays
       throw error;
     } finally {
+      running = null;
       release(analysis);
+    }
+  },
+
+  /** Layers to compute first, by id. @param {{layers: number[]}} payload */
+  async prioritize({ layers }) {
+    running?.prioritize(Float64Array.from(layers));
+  },
+
+  /**
+   * How much work a run is, and how long a sample of it takes here: one layer of the model with the same options.
+   * @param {{files: Source[], options: Options, sample: boolean, kept: {head: Head, rows: Row[]} | null}} payload
+   * @returns {Promise<Estimate>}
+   */
+  async estimate({ files, options, sample, kept }) {
+    const { wasm, threads } = await ready();
+    const model = await open(wasm, files);
+    try {
+      const { head, work, layers } = prepared(wasm, model, options, threads, kept);
+      if (!sample || running) return { work, layers, levels: head.levels.length, sample: null };
+      const layer = sampleLayer(wasm, model, options, threads, head);
+      return { work, layers, levels: head.levels.length, sample: layer && (await timed(wasm, model, files, layer, threads)) };
+    } finally {
+      release(model);
     }
   },
 
@@ -113,9 +144,77 @@ const requests = {
   /** @param {{head: Head, rows: Row[]}} payload */
   async compare({ head, rows }) {
     const { wasm } = await ready();
-    return wasm.compare(head, rows);
+    const comparison = wasm.compare(head, rows);
+    return { comparison, verdict: wasm.verdict(comparison) };
   },
 };
+
+/**
+ * What a run would be, without running it.
+ * @param {any} wasm @param {any} model @param {Options} options @param {number} threads @param {{head: Head, rows: Row[]} | null} kept
+ */
+function prepared(wasm, model, options, threads, kept) {
+  const analysis = new wasm.Analysis(model, options, threads);
+  try {
+    if (kept) analysis.keep(kept.head, kept.rows);
+    const { work_total, layers_total, layers_done } = analysis.take_finished().progress;
+    return { head: /** @type {Head} */ (analysis.head()), work: work_total, layers: layers_total - layers_done };
+  } finally {
+    release(analysis);
+  }
+}
+
+/**
+ * The layer with the most work that a sample may cost, with the options to analyse it alone.
+ * @param {any} wasm @param {any} model @param {Options} options @param {number} threads @param {Head} head
+ * @returns {{name: string, options: Options, work: number} | null} null: even the smallest is too large
+ */
+function sampleLayer(wasm, model, options, threads, head) {
+  const bySize = head.layers.filter((layer) => layer.counted).sort((a, b) => a.M * a.M * a.N * a.rf - b.M * b.M * b.N * b.rf);
+  let [low, high] = [0, bySize.length - 1];
+  let best = null;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const alone = { ...options, layers: String(bySize[middle].layer_id) };
+    const { work } = prepared(wasm, model, alone, threads, null);
+    if (work <= SAMPLE_WORK) {
+      best = { name: bySize[middle].name, options: alone, work };
+      low = middle + 1;
+    } else high = middle - 1;
+  }
+  return best;
+}
+
+/**
+ * @param {any} wasm @param {any} model @param {Source[]} files
+ * @param {{name: string, options: Options, work: number}} layer
+ * @param {number} threads
+ */
+async function timed(wasm, model, files, { name, options, work }, threads) {
+  const analysis = new wasm.Analysis(model, options, threads);
+  try {
+    const began = performance.now();
+    await compute(analysis, new Map(files.map((file) => [file.name, file])), () => void analysis.take_finished());
+    return { name, work, seconds: (performance.now() - began) / 1000 };
+  } finally {
+    release(analysis);
+  }
+}
+
+/**
+ * To the end of a run.
+ * @param {any} analysis @param {Map<string, Source>} files
+ * @param {() => void} step after every step: takes what is finished
+ */
+async function compute(analysis, files, step) {
+  for (;;) {
+    const next = analysis.next();
+    if (next.kind === "done") return;
+    if (next.kind === "read") await read(analysis, next, files.get(next.file));
+    else await sleep(WAIT_MS);
+    step();
+  }
+}
 
 function ready() {
   if (!loading) throw new Error("the worker was asked before it was started");

@@ -1,10 +1,16 @@
 // @ts-check
-/** What every chart shares: loading the library when first needed, size, colours, redrawing no more often than useful. */
+/** What every chart shares: loading the library when first needed, size, colours, saving, redrawing no more often than useful. */
 import { make } from "../ui/dom.js";
-import { dark } from "./palette.js";
+import { save } from "../ui/save.js";
+import { dark, palette } from "./palette.js";
 
-/** While rows stream in, a chart is redrawn at most this often. */
+/** While rows stream in, a chart is redrawn at most this often; one that is out of sight less often. */
 const REDRAW_MS = 400;
+const UNSEEN_MS = 3000;
+/** And so that drawing it takes no more than this share of the time: there are several. */
+const SHARE = 0.03;
+/** Room above a saved picture for its title and legend. */
+const HEAD = 58;
 
 /** @type {Promise<any> | undefined} */
 let library;
@@ -23,28 +29,50 @@ function turn() {
  * @param {string} label what the picture shows, and where the same numbers stand as text
  * @param {(width: number) => object | null} option the ECharts option for this width; null: nothing to draw yet
  * @param {(width: number) => number} [height] in pixels
+ * @param {(point: any) => void} [pick] a point was clicked
+ * @param {(place: [number, number]) => void} [pickPlace] a place in the first grid was clicked, in its units
  */
-export function chart(id, label, option, height) {
-  const element = make("div", { className: "chart", id, role: "img", "aria-label": label });
+export function chart(id, label, option, height, pick, pickPlace) {
+  const canvas = make("div", { className: "chart", id, role: "img", "aria-label": label });
+  const button = (/** @type {"png" | "svg"} */ kind) =>
+    make("button", { type: "button", className: "plain-button", "aria-label": `Save as ${kind.toUpperCase()}: ${label.split(/[.,:]/)[0]}`, "data-save": kind, onclick: () => void keep(kind) }, kind.toUpperCase());
+  const element = make("figure", { className: "figure" }, canvas, make("div", { className: "save-chart" }, make("span", { className: "quiet" }, "Save as"), button("png"), button("svg")));
   /** @type {any} */
   let drawn = null;
   let timer = 0;
   let width = 0;
+  let seen = true;
+  let cost = 0;
+
+  function load() {
+    library ??= import(new URL("../vendor/echarts/echarts.esm.min.js", import.meta.url).href);
+    return library;
+  }
 
   async function draw() {
     timer = 0;
-    width = element.clientWidth;
+    width = canvas.clientWidth;
     if (width === 0) return;
     if (!option(width)) return;
-    library ??= import(new URL("../vendor/echarts/echarts.esm.min.js", import.meta.url).href);
-    const echarts = await library;
+    const echarts = await load();
     await turn();
+    const began = performance.now();
     const now = option(width); // rows may have come while the library was loading
     if (!now) return;
-    if (height) element.style.height = `${height(width)}px`;
-    drawn ??= echarts.init(element);
-    if (drawn.getWidth() !== element.clientWidth || drawn.getHeight() !== element.clientHeight) drawn.resize(); // it draws, too
-    drawn.setOption({ animation: false, ...now }, { notMerge: false, replaceMerge: ["series", "grid", "xAxis", "yAxis", "title"] });
+    if (height) canvas.style.height = `${height(width)}px`;
+    if (!drawn) {
+      drawn = echarts.init(canvas);
+      if (pick) drawn.on("click", pick);
+      if (pickPlace) {
+        drawn.getZr().on("click", ({ offsetX, offsetY }) => {
+          const place = [offsetX, offsetY];
+          if (drawn.containPixel({ gridIndex: 0 }, place)) pickPlace(drawn.convertFromPixel({ gridIndex: 0 }, place));
+        });
+      }
+    }
+    if (drawn.getWidth() !== canvas.clientWidth || drawn.getHeight() !== canvas.clientHeight) drawn.resize(); // it draws, too
+    drawn.setOption({ animation: false, ...now }, { notMerge: false, replaceMerge: ["series", "grid", "xAxis", "yAxis", "title", "visualMap"] });
+    cost = performance.now() - began;
   }
 
   /** @param {boolean} [now] */
@@ -53,14 +81,68 @@ export function chart(id, label, option, height) {
       clearTimeout(timer);
       timer = setTimeout(draw, 0);
     } else if (timer === 0) {
-      timer = setTimeout(draw, REDRAW_MS);
+      timer = setTimeout(draw, Math.max(seen ? REDRAW_MS : UNSEEN_MS, cost / SHARE));
     }
   }
 
+  /** The picture as a file, with a title and a legend that on the page are text beside it. @param {"png" | "svg"} kind */
+  async function keep(kind) {
+    const now = option(width || canvas.clientWidth);
+    if (!now) return;
+    const echarts = await load();
+    const size = { width: width || canvas.clientWidth, height: canvas.clientHeight + HEAD };
+    const picture = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
+    picture.setOption(headed(now, element.closest(".card")?.querySelector("h3")?.textContent ?? label));
+    const svg = picture.renderToSVGString();
+    picture.dispose();
+    const name = id.replace(/^chart-/, "heavytail-");
+    if (kind === "svg") return save(`${name}.svg`, new Blob([svg], { type: "image/svg+xml" }));
+    save(`${name}.png`, await rasterized(svg, size));
+  }
+
   new ResizeObserver(() => {
-    if (element.clientWidth !== width) redraw(true);
-  }).observe(element);
+    if (canvas.clientWidth !== width) redraw(true);
+  }).observe(canvas);
+  new IntersectionObserver(([{ isIntersecting }]) => {
+    if (isIntersecting && !seen && timer !== 0) redraw(true);
+    seen = isIntersecting;
+  }, { rootMargin: "200px" }).observe(canvas);
   dark.addEventListener("change", () => redraw(true));
 
   return { element, redraw };
+}
+
+/** The option moved down, under a title and a legend. @param {any} option @param {string} title */
+function headed(option, title) {
+  const colours = palette();
+  const down = (/** @type {any} */ part) => (part && typeof part.top === "number" ? { ...part, top: part.top + HEAD } : part);
+  const each = (/** @type {any} */ parts) => (Array.isArray(parts) ? parts.map(down) : down(parts));
+  const series = [option.series].flat();
+  const names = series.filter(({ name, type }) => name && type === "line").map(({ name }) => name);
+  const heading = { text: title, left: 12, top: 8, textStyle: { color: colours.ink, fontSize: 15, fontWeight: 600 } };
+  return {
+    animation: false,
+    ...option,
+    backgroundColor: colours.ground,
+    title: [heading, ...[option.title ?? []].flat().map(down)],
+    legend: new Set(names).size > 1 ? { top: 30, left: 12, right: 12, type: "plain", itemHeight: 9, textStyle: { color: colours.ink }, data: [...new Set(names)] } : undefined,
+    grid: each(option.grid),
+    visualMap: each(option.visualMap),
+  };
+}
+
+/** @param {string} svg @param {{width: number, height: number}} size @returns {Promise<Blob>} */
+async function rasterized(svg, { width, height }) {
+  const scale = 2;
+  const url = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+  try {
+    const image = new Image(width * scale, height * scale);
+    image.src = url;
+    await image.decode();
+    const canvas = make("canvas", { width: width * scale, height: height * scale });
+    canvas.getContext("2d")?.drawImage(image, 0, 0, width * scale, height * scale);
+    return await new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture can't be written"))), "image/png"));
+  } finally {
+    URL.revokeObjectURL(url);
+  }
 }

@@ -15,6 +15,8 @@ const MARKS = [
   "M0 3H10V7H0Z", // bar
   "M2 0L5 3L8 0L10 2L7 5L10 8L8 10L5 7L2 10L0 8L3 5L0 2Z", // cross
 ];
+/** Places of the --shade-… and --side-… colours. */
+const SHADES = [0, 1, 2, 3, 4];
 /** How many --level-… colours style.css names. */
 const COLOURS = 8;
 
@@ -27,12 +29,21 @@ export function palette() {
     line: colour("--line"),
     ground: colour("--card"),
     band: colour("--band"),
-    font: style.fontFamily,
+    // in SVG the names stand in an attribute, which ECharts does not escape
+    font: style.fontFamily.replaceAll('"', "'"),
     /** @param {number} i the place of the level in the run; 0 is the baseline */
     level: (i) => colour(`--level-${i % COLOURS}`),
+    /** From little to much of one colour, and from below zero over nothing to above. */
+    sequential: SHADES.map((i) => colour(`--shade-${i}`)),
+    diverging: SHADES.map((i) => colour(`--side-${i}`)),
     /** @param {number} i */
-    symbol: (i) => `path://${MARKS[i % MARKS.length]}`,
+    symbol: (i) => `path://${shape(i)}`,
   };
+}
+
+/** Beyond the last colour they come again, with other marks. @param {number} i */
+function shape(i) {
+  return MARKS[(i + 3 * Math.floor(i / COLOURS)) % MARKS.length];
 }
 
 /** The mark of a level for legends. @param {number} i */
@@ -42,7 +53,7 @@ export function mark(i) {
   svg.setAttribute("class", `mark level-${i % COLOURS}`);
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", MARKS[i % MARKS.length]);
+  path.setAttribute("d", shape(i));
   svg.append(path);
   return svg;
 }

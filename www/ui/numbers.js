@@ -76,8 +76,13 @@ export function clock(seconds) {
 
 /** @param {number} seconds a duration nobody knows exactly, rounded to what can be claimed */
 export function about(seconds) {
-  if (seconds < 5) return "a few seconds left";
-  if (seconds < 60) return `about ${Math.ceil(seconds / 5) * 5} s left`;
-  if (seconds < 5400) return `about ${Math.ceil(seconds / 60)} min left`;
-  return `about ${(seconds / 3600).toFixed(1)} h left`;
+  return `${duration(seconds)} left`;
+}
+
+/** @param {number} seconds as `about` */
+export function duration(seconds) {
+  if (seconds < 5) return "a few seconds";
+  if (seconds < 60) return `about ${Math.ceil(seconds / 5) * 5} s`;
+  if (seconds < 5400) return `about ${Math.ceil(seconds / 60)} min`;
+  return `about ${(seconds / 3600).toFixed(1)} h`;
 }

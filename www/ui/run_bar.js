@@ -9,15 +9,17 @@ const MIN_FRACTION = 0.005;
 /** A screen reader hears of the progress at these steps only. */
 const ANNOUNCED = 0.25;
 
-/** Analyze, Cancel, progress and time left. Tells "analyze" and "cancel". */
+/** Analyze, Preview, Cancel, the time it would take, progress and time left. Tells "analyze", "preview" and "cancel". */
 export function runBar() {
   const { on, tell } = events();
   const analyze = make("button", { type: "button", id: "analyze", className: "primary", onclick: () => tell("analyze") }, "Analyze");
+  const preview = make("button", { type: "button", id: "preview", hidden: true, onclick: () => tell("preview") }, "Preview");
+  const estimate = make("p", { className: "estimate", id: "estimate", role: "status" });
   const cancel = make("button", { type: "button", id: "cancel", onclick: () => tell("cancel") }, "Cancel");
   const bar = make("progress", { id: "progress", max: 1, value: 0, "aria-label": "Progress of the analysis" });
   const text = make("p", { className: "progress-text", id: "progress-text" });
   const spoken = make("p", { className: "spoken", role: "status", id: "spoken" });
-  const element = make("div", { className: "run-bar" }, make("div", { className: "buttons" }, analyze, cancel), make("div", { className: "gauge" }, bar, text), spoken);
+  const element = make("div", { className: "run-bar" }, estimate, make("div", { className: "buttons" }, analyze, preview, cancel), make("div", { className: "gauge" }, bar, text), spoken);
 
   /** @type {Run | null} */
   let run = null;
@@ -59,6 +61,7 @@ export function runBar() {
       const was = !cancel.disabled;
       run = shown;
       analyze.disabled = !ready || running;
+      preview.disabled = !ready || running;
       cancel.disabled = !running;
       if (was && !running && run) {
         spoken.textContent = run.status === "complete" ? "Analysis complete" : "Analysis stopped, finished rows are kept";
@@ -69,5 +72,20 @@ export function runBar() {
       write();
     },
     progress: write,
+    /** @param {string} sentence what would be computed and how long that would take */
+    estimate(sentence) {
+      estimate.textContent = sentence;
+    },
+    /** @param {number} every so many-th block is looked at first; 0: no preview is offered */
+    offerPreview(every) {
+      preview.hidden = every === 0;
+      preview.textContent = `Preview every ${ordinal(every)} block`;
+    },
   };
+}
+
+/** @param {number} n */
+function ordinal(n) {
+  const tail = n % 100 >= 11 && n % 100 <= 13 ? 0 : n % 10;
+  return `${n}${["th", "st", "nd", "rd"][tail] ?? "th"}`;
 }

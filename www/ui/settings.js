@@ -1,85 +1,110 @@
 // @ts-check
-/** @import { Options } from "../types.js" */
-import { make } from "./dom.js";
+/** @import { Options, Scheme, LayerInfo } from "../types.js" */
+import { events, make } from "./dom.js";
+import { layerChoice } from "./layer_choice.js";
+import { levels } from "./levels.js";
+import { GROUPS } from "./options.js";
 
-const KNOWN = ["fp16", "8bit", "7bit", "6bit", "5bit", "4bit", "3bit", "2bit"];
-
-/** Which levels to compare and how. The defaults come from the engine: `fill` sets them. */
+/** Which levels, which layers and how. The defaults come from the engine: `fill` sets them. Tells "change". */
 export function settings() {
-  const boxes = KNOWN.map((name) => make("input", { type: "checkbox", value: name, id: `level-${name}` }));
-  const others = make("input", { type: "text", id: "other-levels", size: 18, spellcheck: false, autocomplete: "off", "aria-describedby": "other-levels-hint" });
-  const dequantize = choice("dequantize", [
-    ["exact", "Exact: float32 codes × scale"],
-    ["stored", "Stored: then rounded to the tensor's dtype"],
-    ["seed", "Seed: half precision throughout, as in the study"],
-  ]);
-  const compat = choice("compat", [
-    ["none", "None: a failed fit is no value"],
-    ["weightwatcher", "WeightWatcher: report and average what it does"],
-    ["seed", "Seed: WeightWatcher's, with the study's arithmetic"],
-  ]);
-  const svd = make("input", { type: "checkbox", id: "svd" });
-  const layers = make("input", { type: "text", id: "layers", spellcheck: false, autocomplete: "off", placeholder: "all", "aria-describedby": "layers-hint" });
+  const { on, tell } = events();
+  const changed = () => {
+    mark();
+    tell("change");
+  };
+  const schemes = levels();
+  const layers = layerChoice();
+  schemes.on("change", changed);
+  layers.on("change", changed);
+  /** @type {Options} */
+  let defaults = /** @type {any} */ ({});
+  /** @type {Map<string, {control: import("./options.js").Control, field: HTMLInputElement | HTMLSelectElement}>} */
+  const fields = new Map();
 
-  const element = make(
-    "div",
-    { className: "settings" },
-    make(
-      "fieldset",
-      { className: "levels" },
-      make("legend", {}, "Levels"),
-      ...boxes.map((box, i) => make("label", { className: "chip" }, box, i === 0 ? "as stored" : KNOWN[i].replace("bit", " bit"))),
-    ),
-    make(
-      "details",
-      {},
-      make("summary", {}, "More settings"),
-      make(
-        "div",
-        { className: "fields" },
-        field("Dequantize", dequantize),
-        field("Compatibility", compat),
-        field("Layers", layers, make("small", { id: "layers-hint" }, "Names to analyse, * stands for anything: *attention*, layers.0.*")),
-        field("Other levels", others, make("small", { id: "other-levels-hint" }, "Names separated by commas")),
-        make("label", { className: "check" }, svd, "True singular values for ranks and entropy (slower)"),
-      ),
-    ),
-  );
+  const more = make("summary", {}, "More settings");
+  const details = make("details", { id: "more-settings" }, more, ...GROUPS.map(group));
+  const element = make("div", { className: "settings" }, schemes.element, layers.element, details);
+
+  /** @param {(typeof GROUPS)[0]} group */
+  function group({ title, about, controls }) {
+    return make("fieldset", { className: "option-group" }, make("legend", {}, title), make("p", { className: "quiet note" }, about), make("div", { className: "fields" }, ...controls.map(place)));
+  }
+
+  /** @param {import("./options.js").Control} control */
+  function place(control) {
+    const { key, label, hint, choices, number } = control;
+    const id = key.replace(/_/g, "-").toLowerCase();
+    const told = { id, onchange: changed, "aria-describedby": `${id}-hint` };
+    const small = make("small", { id: `${id}-hint` }, hint);
+    if (choices) {
+      const field = make("select", told, ...choices.map(([value, words]) => make("option", { value }, words)));
+      fields.set(key, { control, field });
+      return make("div", { className: "field" }, make("label", { htmlFor: id }, label), field, small);
+    }
+    if (number) {
+      const field = make("input", { type: "number", ...told, step: String(number.step ?? 1), ...(number.min === undefined ? {} : { min: String(number.min) }) });
+      fields.set(key, { control, field });
+      return make("div", { className: "field" }, make("label", { htmlFor: id }, label), field, small);
+    }
+    const field = make("input", { type: "checkbox", ...told });
+    fields.set(key, { control, field });
+    return make("div", { className: "field" }, make("label", { className: "check" }, field, label), small);
+  }
+
+  /** @param {import("./options.js").Control} control @param {HTMLInputElement | HTMLSelectElement} field */
+  function read({ key, choices, number }, field) {
+    if (choices) return field.value;
+    if (!number) return /** @type {HTMLInputElement} */ (field).checked;
+    if (field.value.trim() === "") return number.may_be_empty ? null : defaults[key];
+    return Number(field.value);
+  }
+
+  /** @param {Options} options */
+  function fill(options) {
+    for (const [key, { control, field }] of fields) {
+      const value = options[key];
+      if (control.choices || control.number) field.value = value === null || value === undefined ? "" : String(value);
+      else /** @type {HTMLInputElement} */ (field).checked = Boolean(value);
+    }
+    layers.fill(options.layers);
+    mark();
+  }
+
+  /** How many settings are not at their defaults, so that nothing hides behind a closed heading. */
+  function mark() {
+    const set = [...fields].filter(([key, { control, field }]) => key in defaults && read(control, field) !== defaults[key]).length;
+    more.textContent = set ? `More settings (${set} changed)` : "More settings";
+  }
 
   return {
     element,
-    on() {},
-    /** @param {Options} options */
-    fill(options) {
-      const names = options.quantizations.split(",").map((name) => name.trim()).filter(Boolean);
-      for (const box of boxes) box.checked = names.includes(box.value);
-      others.value = names.filter((name) => !KNOWN.includes(name)).join(", ");
-      dequantize.value = options.dequantize;
-      compat.value = options.compat;
-      svd.checked = options.svd;
-      layers.value = options.layers;
+    on,
+    /** @param {Options} engineDefaults @param {Scheme[]} table @param {Partial<Options>} wanted what differs from the defaults */
+    fill(engineDefaults, table, wanted) {
+      defaults = engineDefaults;
+      // An option the engine does not know is no option of this page.
+      for (const [key, { field }] of fields) field.closest(".field")?.toggleAttribute("hidden", !(key in defaults));
+      const options = /** @type {Options} */ ({ ...defaults, ...wanted });
+      schemes.fill(table, options.quantizations);
+      fill(options);
+    },
+    /** What the opened model has to choose from. @param {LayerInfo[]} infos */
+    model(infos) {
+      layers.model(infos);
     },
     /** @returns {Options} */
     options() {
-      const ticked = boxes.filter((box) => box.checked).map((box) => box.value);
-      const extra = others.value.split(",").map((name) => name.trim()).filter(Boolean);
-      return {
-        quantizations: [...ticked, ...extra].join(","),
-        dequantize: /** @type {Options["dequantize"]} */ (dequantize.value),
-        compat: /** @type {Options["compat"]} */ (compat.value),
-        svd: svd.checked,
-        layers: layers.value.trim(),
-      };
+      const set = Object.fromEntries([...fields].filter(([key]) => key in defaults).map(([key, { control, field }]) => [key, read(control, field)]));
+      return /** @type {Options} */ ({ ...defaults, ...set, quantizations: schemes.value(), layers: layers.value() });
+    },
+    /** Every so many blocks, for a first look; 0 when the model has too few. */
+    previewStep: () => layers.previewStep(),
+    /** The options with every so many-th of the chosen blocks. @param {Options} options @param {number} step */
+    preview: (options, step) => ({ ...options, layers: layers.value(step) }),
+    /** What differs from the engine's defaults. */
+    changes() {
+      const options = this.options();
+      return /** @type {Partial<Options>} */ (Object.fromEntries(Object.entries(options).filter(([key, value]) => value !== defaults[key])));
     },
   };
-}
-
-/** @param {string} id @param {[string, string][]} options */
-function choice(id, options) {
-  return make("select", { id }, ...options.map(([value, text]) => make("option", { value }, text)));
-}
-
-/** @param {string} label @param {HTMLElement} control @param {HTMLElement} [hint] */
-function field(label, control, hint) {
-  return make("div", { className: "field" }, make("label", { htmlFor: control.id }, label), control, hint);
 }

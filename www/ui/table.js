@@ -13,5 +13,5 @@ export function headings(columns) {
  * @param {Column<any>[]} columns
  */
 export function terms(title, columns) {
-  return make("details", { className: "terms" }, make("summary", {}, title), make("dl", {}, ...columns.flatMap(({ heading, means }) => [make("dt", {}, heading), make("dd", {}, means)])));
+  return make("details", { className: "terms" }, make("summary", {}, title), make("dl", {}, ...columns.flatMap(({ heading, means, source }) => [make("dt", {}, heading), make("dd", {}, means, source ? make("span", {}, " Source: ", make("a", { href: source[1] }, source[0]), ".") : null)])));
 }

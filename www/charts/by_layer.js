@@ -1,39 +1,72 @@
 // @ts-check
 /** @import { Head, Row, LayerInfo } from "../types.js" */
-import { make, shown } from "../ui/dom.js";
-import { fixed, value } from "../ui/numbers.js";
+import { events, make, shown } from "../ui/dom.js";
+import { Rows, measured } from "../ui/metrics.js";
+import { NONE } from "../ui/numbers.js";
 import { chart } from "./chart.js";
 import { mark, palette } from "./palette.js";
+import { metricChoice } from "./picture_parts.js";
 
 /** With more layers than this the points are too dense to mark each. */
 const MARKED = 80;
 
-/** Alpha by layer, one line a level, the band [2, 6] shaded. Layers without a fit leave a gap. */
-export function alphaByLayer() {
+/**
+ * A measure by layer, one line a level; with alpha the band [2, 6] is shaded. Layers without a value leave a gap. Tells "open" with
+ * {name, layer_id, level} of the point nearest to a click.
+ */
+export function byLayer() {
+  const { on, tell } = events();
   /** @type {LayerInfo[]} */
   let layers = [];
   /** @type {Head["levels"]} */
   let levels = [];
-  /** @type {Map<number, number>} */
-  let places = new Map();
-  /** @type {Map<string, (number | null)[]>} */
-  let alphas = new Map();
+  /** @type {Rows | null} */
+  let rows = null;
   /** @type {Set<string>} */
   const hidden = new Set();
 
+  const choice = metricChoice("by-layer-metric", "alpha", () => picture.redraw(true));
   const log = make("input", { type: "checkbox", id: "alpha-log", onchange: () => picture.redraw(true) });
   const legend = make("div", { className: "legend", role: "group", "aria-label": "Levels shown in the chart" });
-  const picture = chart("chart-layers", "Line chart of alpha by layer, one line for each level, with the band from 2 to 6 shaded. The same numbers stand in the table of layers.", option);
-  const element = make("div", {}, make("div", { className: "chart-controls" }, legend, make("label", { className: "check" }, log, "log axis")), picture.element);
+  const picture = chart("chart-layers", "Line chart of a measure by layer, one line for each level. The same numbers stand in the table of layers.", option, undefined, undefined, open);
+  const element = make(
+    "div",
+    {},
+    make("div", { className: "chart-controls" }, make("div", { className: "filters" }, make("label", { htmlFor: "by-layer-metric" }, "Measure"), choice.element), make("label", { className: "check" }, log, "log axis")),
+    legend,
+    picture.element,
+  );
+
+  /** @param {LayerInfo} layer @param {string} level */
+  function number(layer, level) {
+    const x = rows?.number(layer.layer_id, level, choice.metric());
+    return Number.isFinite(x) ? /** @type {number} */ (x) : null;
+  }
+
+  /** @param {[number, number]} place */
+  function open([at, y]) {
+    const layer = layers[Math.round(at)];
+    if (!layer) return;
+    const near = levels
+      .filter(({ name }) => !hidden.has(name))
+      .map(({ name }) => ({ name, x: number(layer, name) }))
+      .filter(({ x }) => x !== null)
+      .sort((a, b) => Math.abs(Number(a.x) - y) - Math.abs(Number(b.x) - y))[0];
+    if (near) tell("open", { name: layer.name, layer_id: layer.layer_id, level: near.name });
+  }
 
   /** @param {number} width */
   function option(width) {
     if (layers.length === 0) return null;
     const colours = palette();
+    const metric = choice.metric();
+    const isAlpha = metric.key === "alpha";
+    const lines = levels.map(({ name }) => (hidden.has(name) ? [] : layers.map((layer) => number(layer, name))));
+    const isLog = log.checked && lines.flat().every((x) => x === null || x > 0);
     const axis = { axisLine: { lineStyle: { color: colours.line } }, axisLabel: { color: colours.quiet }, splitLine: { lineStyle: { color: colours.line } } };
     return {
       textStyle: { fontFamily: colours.font },
-      grid: { left: 44, right: 12, top: 28, bottom: layers.length > MARKED ? 76 : 44 },
+      grid: { left: 58, right: 12, top: 28, bottom: layers.length > MARKED ? 76 : 44 },
       xAxis: {
         ...axis,
         type: "category",
@@ -47,10 +80,12 @@ export function alphaByLayer() {
       },
       yAxis: {
         ...axis,
-        type: log.checked ? "log" : "value",
-        name: "alpha",
-        nameTextStyle: { color: colours.quiet },
-        min: log.checked ? 1 : (/** @type {{min: number}} */ { min }) => Math.min(0, Math.floor(min)),
+        type: isLog ? "log" : "value",
+        name: metric.label,
+        nameTextStyle: { color: colours.quiet, align: "left" },
+        axisLabel: { color: colours.quiet, formatter: (/** @type {number} */ x) => (isAlpha ? String(x) : metric.text(x)) },
+        scale: !isAlpha,
+        min: !isAlpha ? undefined : isLog ? 1 : (/** @type {{min: number}} */ { min }) => Math.min(0, Math.floor(min)),
       },
       dataZoom: [
         {
@@ -72,7 +107,7 @@ export function alphaByLayer() {
           id: "band",
           data: [],
           silent: true,
-          markArea: {
+          markArea: !isAlpha ? undefined : {
             silent: true,
             itemStyle: { color: colours.band },
             label: { show: width > 600, position: "insideTopRight", formatter: "2 to 6", color: colours.quiet, fontSize: 11 },
@@ -83,7 +118,7 @@ export function alphaByLayer() {
           type: "line",
           id: level.name,
           name: level.label,
-          data: hidden.has(level.name) ? [] : alphas.get(level.name),
+          data: lines[i],
           connectNulls: false,
           symbol: colours.symbol(i),
           symbolSize: i === 0 ? 6 : 8,
@@ -102,12 +137,13 @@ export function alphaByLayer() {
   function tooltip(points) {
     const layer = layers[points[0]?.dataIndex];
     if (!layer) return "";
-    const i = points[0].dataIndex;
+    const metric = choice.metric();
+    const text = (/** @type {number | null} */ x) => (x === null ? NONE : metric.text(x));
     return make(
       "div",
       { className: "chart-tip" },
       make("strong", {}, `${layer.layer_id}  ${shown(layer.name)}`),
-      ...levels.filter(({ name }) => !hidden.has(name)).map((level) => make("div", {}, mark(levels.indexOf(level)), `${level.label}: ${fixed(alphas.get(level.name)?.[i], 3)}`)),
+      ...levels.filter(({ name }) => !hidden.has(name)).map((level) => make("div", {}, mark(levels.indexOf(level)), `${level.label}: ${text(number(layer, level.name))}`)),
     );
   }
 
@@ -134,24 +170,19 @@ export function alphaByLayer() {
 
   return {
     element,
-    on() {},
+    on,
     /** @param {Head} head */
     begin(head) {
-      layers = head.layers;
-      levels = head.levels;
-      places = new Map(layers.map(({ layer_id }, i) => [layer_id, i]));
-      alphas = new Map(levels.map(({ name }) => [name, layers.map(() => null)]));
-      for (const name of hidden) if (!alphas.has(name)) hidden.delete(name);
+      ({ layers, levels } = head);
+      rows = new Rows(head);
+      for (const name of hidden) if (!levels.some((level) => level.name === name)) hidden.delete(name);
       buildLegend();
       picture.redraw(true);
     },
-    /** @param {Row[]} rows */
-    add(rows) {
-      for (const { quantization, layer_id, alpha } of rows) {
-        const line = alphas.get(quantization);
-        const place = places.get(layer_id);
-        if (line && place !== undefined) line[place] = Number.isFinite(value(alpha)) ? value(alpha) : null;
-      }
+    /** @param {Row[]} finished */
+    add(finished) {
+      rows?.add(finished);
+      choice.offer(measured(finished));
       picture.redraw();
     },
   };

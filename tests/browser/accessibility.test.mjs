@@ -37,7 +37,7 @@ describe("axe-core finds nothing", () => {
     assert.deepEqual(await findings(page), [], "empty");
     await page.give(named("empty.safetensors", Buffer.alloc(0)));
     assert.deepEqual(await findings(page), [], "with a message");
-    await page.give(named("some.safetensors", safetensors(Array.from({ length: 2 }, (_, i) => matrix(`layer.${i}.weight`, 1000, 1000, i)))));
+    await page.give(named("some.safetensors", safetensors(Array.from({ length: 12 }, (_, i) => matrix(`layer.${i}.weight`, 1000, 1000, i)))));
     await unfold(page);
     assert.deepEqual(await findings(page), [], "opened");
     await page.page.click("#analyze");
@@ -76,7 +76,9 @@ describe("the keyboard alone", () => {
     await page.page.keyboard.press("Enter");
     await page.page.waitForSelector("#analyze:enabled");
     assert.equal(await page.page.evaluate(() => document.activeElement.id), "model-name", "the focus follows");
-    await tabTo(page, "#level-3bit");
+    await tabTo(page, "#scheme-panel summary");
+    await page.page.keyboard.press("Enter");
+    await tabTo(page, "#scheme-panel input[value='3bit']");
     await page.page.keyboard.press("Space");
     await tabTo(page, "#analyze");
     await page.page.keyboard.press("Enter");

@@ -17,7 +17,10 @@ describe("2,000 layers at 8 levels", () => {
   onPage("stream in without blocking the page, jumps or much memory", async (page, t) => {
     const model = safetensors(Array.from({ length: LAYERS }, (_, i) => matrix(`model.layers.${i}.mlp.down_proj.weight`, 12, 16, i + 1)));
     await page.give(named("many.safetensors", model));
-    for (const level of LEVELS) await page.page.check(`#level-${level}`);
+    await page.page.click("#scheme-panel summary");
+    await page.page.check("#all-schemes");
+    for (const level of LEVELS.slice(1)) await page.page.check(`#scheme-panel input[value="${level}"]`);
+    await page.page.click("#scheme-panel summary");
     await page.page.evaluate(() => {
       window.shifted = 0;
       window.tasks = [];

@@ -1,5 +1,6 @@
 //! Maximum-likelihood power laws in `WeightWatcher`'s convention.
 
+use super::logarithm::logarithms;
 use super::xmin::{Candidate, Sample, ks_distance, smallest_distance};
 
 /// A fitted power law, density `~ x^-alpha` for `x >= xmin`.
@@ -74,7 +75,7 @@ pub(super) fn few_or_all(fitted: usize, tail: usize) -> f64 {
 /// Clauset, Shalizi, Newman 2009, equation 3.1, and `WeightWatcher`'s `WWFit`.
 pub fn fit_weightwatcher(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
     let data = fitted_part(values)?;
-    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
+    let logs = logarithms(data);
     let sample = Sample { values: data, logs: &logs };
     let chosen = if data.len() < FEW { Some(scan_few(sample)) } else { scan(sample, |_| true) };
     // From 20 values on there are at least 19 candidates.
@@ -105,7 +106,7 @@ pub fn fit_within(values: &[f64], low: f64, high: f64) -> Result<PowerLawFit, Fi
 /// Clauset, Shalizi, Newman 2009, sections 3.1 and 3.3, and their program `plfit`.
 pub fn fit_csn(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
     let positive = &values[values.partition_point(|v| *v <= 0.0)..];
-    let logs: Vec<f64> = positive.iter().map(|v| libm::log(*v)).collect();
+    let logs = logarithms(positive);
     fit_csn_sample(Sample { values: positive, logs: &logs })
         .map(|chosen| fit_of(positive, positive, chosen))
         .ok_or_else(|| FitFailure { reason: "a fit needs two different values above 0".to_owned() })
@@ -120,7 +121,7 @@ pub(super) fn fit_csn_sample(sample: Sample) -> Option<Chosen> {
 
 fn fit_among(values: &[f64], wanted: impl Fn(&[f64], usize) -> bool) -> Option<PowerLawFit> {
     let data = fitted_part(values).ok()?;
-    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
+    let logs = logarithms(data);
     Some(fit_of(values, data, scan(Sample { values: data, logs: &logs }, |start| wanted(data, start))?))
 }
 

@@ -5,6 +5,7 @@ mod curves;
 mod family;
 mod hill;
 mod laws;
+mod logarithm;
 mod mle;
 mod options;
 mod truncated;

@@ -356,7 +356,7 @@ fn the_self_test_passes_and_says_on_what() {
     let result = heavytail(["selftest"]);
     let text = String::from_utf8(result.stdout).unwrap();
     assert!(result.status.success(), "{text}");
-    for part in ["kernel chosen: ", "scalar-fused", "exact", "GF/s", "passed: 6 matrices"] {
+    for part in ["kernel chosen: ", "scalar-fused", "exact", "GF/s", "backend chosen: ", "passed: 6 matrices"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

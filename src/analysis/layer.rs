@@ -19,7 +19,7 @@ use crate::quant::{Damage, NaiveGrid, Range as WeightRange, Scheme, WholeLevels}
 use crate::report::{LayerRow, Status};
 use crate::spectrum::eigen::EigenError;
 use crate::spectrum::{
-    CODE_SLICE, CodeGramBuilder, CodePanel, GramBuilder, Method, SLICE, SymmetricTiles, singular_values,
+    CODE_SLICE, CodeGramBuilder, CodePanel, Method, SLICE, SymmetricTiles, backend, singular_values,
 };
 use crate::tensor::{Dtype, decode_f32};
 
@@ -264,7 +264,7 @@ impl LayerTask<'_> {
             Some(Ok(levels)) => self.gram_of_codes(matrix, &levels, damage),
             Some(Err(grid)) => self.gram_of_levels(matrix, grid, damage),
         };
-        let mut values = product?.eigenvalues(&cancelled).map_err(spectrum_error)?;
+        let mut values = backend::selected().eigenvalues(product?, &cancelled).map_err(spectrum_error)?;
         // Rounding of the product and of the eigenvalues: anything below is noise around zero.
         let long_side = matrix.rows().max(matrix.cols());
         let resolution = values.last().copied().unwrap_or(0.0) * long_side as f64 * f64::EPSILON;
@@ -280,7 +280,7 @@ impl LayerTask<'_> {
     fn gram(&self, matrix: &Matrix) -> Result<SymmetricTiles> {
         let (values, cols) = (matrix.values(), matrix.cols());
         let Sides { n, depth, is_wide } = Sides::of(matrix);
-        let mut gram = GramBuilder::new(n);
+        let mut gram = backend::selected().gram(n);
         for start in (0..depth).step_by(SLICE) {
             self.cancellation.check()?;
             let height = SLICE.min(depth - start);
@@ -297,7 +297,7 @@ impl LayerTask<'_> {
     fn gram_of_levels(&self, matrix: &Matrix, grid: &NaiveGrid, damage: &mut Damage) -> Result<SymmetricTiles> {
         let (values, cols) = (matrix.values(), matrix.cols());
         let Sides { n, depth, is_wide } = Sides::of(matrix);
-        let mut gram = GramBuilder::new(n);
+        let mut gram = backend::selected().gram(n);
         let mut panel = vec![0.0; SLICE.min(depth) * n];
         for start in (0..depth).step_by(SLICE) {
             self.cancellation.check()?;

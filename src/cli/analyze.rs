@@ -10,6 +10,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::arguments::{Analyze, FormatArg};
+use super::backend::{self, default_threads};
 use super::describe::table;
 use super::source::Source;
 use super::{Failure, print};
@@ -22,6 +23,7 @@ use crate::report::{
     ModelReport, Number, RunStatus, Status, Summary, comparison_cells, comparison_csv, details_csv, report_json,
     report_markdown, verdict,
 };
+use crate::spectrum::backend::select;
 
 pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
     let source = Source::open(arguments.model.as_deref())?;
@@ -71,8 +73,12 @@ fn read_scores(path: &Path, arguments: &Analyze) -> Result<Vec<Score>, Failure> 
 fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation) -> Result<ModelReport, Failure> {
     // How long a finished layer or Ctrl-C may go unnoticed.
     const LOOK: Duration = Duration::from_millis(50);
-    let threads =
-        arguments.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let threads = arguments.threads.map_or_else(default_threads, usize::from);
+    let backend::Choice { backend, reason } = backend::choose(arguments.backend, threads)?;
+    if !arguments.quiet && !backend.is_reproducible() {
+        eprintln!("backend: {} ({reason}); last digits may differ from other machines'", backend.name());
+    }
+    select(backend);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| {
         Failure::Core(Error::Options(format!("can't start {threads} threads: {e}; try fewer with --threads")))
     })?;

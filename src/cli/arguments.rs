@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::backend::BackendArg;
 use super::measures::MeasureArgs;
 use crate::analysis::{Compat, Options};
 use crate::quant::{Arithmetic, DEFAULT_LEVELS};
@@ -78,7 +79,11 @@ pub(super) struct Analyze {
     #[arg(long, value_enum, default_value_t = FormatArg::Table)]
     pub format: FormatArg,
 
-    /// Threads that compute. Default: one per core.
+    /// Who multiplies matrices and computes eigenvalues. What the page shows equals the program's with rust.
+    #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
+    pub backend: BackendArg,
+
+    /// Threads that compute. Default: one per core, on Apple silicon one per performance core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::arguments::Bench;
+use super::backend::{BackendArg, choose, default_threads};
 use super::describe::table;
 use super::{Failure, print, speed};
 use crate::kernel::Kernel;
@@ -11,9 +12,13 @@ use crate::matrix::Matrix;
 pub(super) fn run(arguments: &Bench) -> Result<ExitCode, Failure> {
     let kernel = Kernel::selected();
     let peak = speed::peak(kernel);
+    let choice = choose(BackendArg::Auto, default_threads())?;
     print(&format!(
-        "kernel {}, peak of the matrix product on one thread: {peak:.1} GF/s\n\
+        "backend {}: {}\n\
+         kernel {}, peak of the matrix product on one thread: {peak:.1} GF/s\n\
          G a second: 1e9 floating-point operations (of codes: integer operations)\n",
+        choice.backend.name(),
+        choice.reason,
         kernel.name()
     ))?;
     let headings = ["n", "stage", "ms", "G a second", "share of peak", "band ms", "chase ms", "values ms"];

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod arguments;
+mod backend;
 mod bench;
 mod describe;
 mod measures;

@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use serde::Deserialize;
 
+use super::backend::{BackendArg, choose, default_threads, measure};
 use super::describe::table;
 use super::{Failure, print, speed};
 use crate::error::{Error, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Blas, Kernel};
 use crate::matrix::Matrix;
+use crate::spectrum::backend::{Backend, Own};
 use crate::spectrum::eigen::tiled_eigenvalues;
+use crate::spectrum::library::Library;
 use crate::spectrum::singular::staged_singular_values;
 use crate::spectrum::{CodeGramBuilder, GramBuilder};
 
@@ -96,6 +99,47 @@ fn error(values: &[f64], expected: &[f64]) -> f64 {
         .fold(0.0, |max, x| if x.is_nan() { f64::INFINITY } else { x.max(max) })
 }
 
+/// The backends on one thread: their errors and rates.
+fn backends(references: &[Reference], faults: &mut Vec<String>) -> Result<impl std::fmt::Display> {
+    let mut view = table(&["backend", "eigenvalues", "Gram products", "Gram GF/s", "eigenvalues GF/s"]);
+    let mut add = |backend: &dyn Backend| -> Result<()> {
+        let (mut worst, mut are_exact) = (0.0f64, true);
+        for reference in references {
+            let codes = reference.codes();
+            let values: Vec<f32> = codes.iter().map(|code| f32::from(*code)).collect();
+            let mut gram = backend.gram(reference.cols);
+            gram.push(&values, reference.rows);
+            let product = gram.finish();
+            are_exact &= product.to_dense() == exact_gram(&codes, reference.cols);
+            let values = backend.eigenvalues(product, &|| false).map_err(|e| Error::Numeric(e.to_string()))?;
+            worst = worst.max(error(&values, &reference.eigenvalues));
+        }
+        if !are_exact || worst > BOUND {
+            faults.push(format!(
+                "backend {}: eigenvalues are off by {worst:.1e}, Gram products exact: {are_exact}",
+                backend.name()
+            ));
+        }
+        let rates = measure(backend, 1);
+        view.add_row([
+            backend.name(),
+            format!("{worst:.1e}"),
+            if are_exact { "exact".to_owned() } else { "WRONG".to_owned() },
+            format!("{:.1}", rates.gram),
+            format!("{:.1}", rates.eigenvalues),
+        ]);
+        Ok(())
+    };
+    add(&Own(Kernel::selected()))?;
+    match Blas::find() {
+        Ok(blas) => add(&Library::new(blas))?,
+        Err(fault) => {
+            view.add_row(["blas".to_owned(), format!("no library: {fault}")]);
+        }
+    }
+    Ok(view)
+}
+
 pub(super) fn run() -> Result<ExitCode, Failure> {
     let references: Vec<Reference> = serde_json::from_str(REFERENCES)
         .map_err(|e| Error::Numeric(format!("the embedded references can't be read: {e}")))?;
@@ -148,7 +192,11 @@ pub(super) fn run() -> Result<ExitCode, Failure> {
             format!("{:.1}", speed::peak(kernel)),
         ]);
     }
-    print(&format!("{view}\nErrors are relative to the largest value, against LAPACK; up to {BOUND:.0e} is fine.\n"))?;
+    print(&format!("{view}\n"))?;
+    let choice = choose(BackendArg::Auto, default_threads())?;
+    print(&format!("backend chosen: {} ({})\n", choice.backend.name(), choice.reason))?;
+    print(&format!("{}\n", backends(&references, &mut faults)?))?;
+    print(&format!("Errors are relative to the largest value, against LAPACK; up to {BOUND:.0e} is fine.\n"))?;
     if faults.is_empty() {
         print(&format!("passed: {} matrices on {} kernels\n", references.len(), kernels.len()))?;
         return Ok(ExitCode::SUCCESS);

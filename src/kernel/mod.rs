@@ -15,6 +15,8 @@
 #![allow(clippy::wildcard_imports, reason = "intrinsics are many, and named for what they are")]
 #![allow(clippy::inline_always, reason = "a kernel must be inlined into the function compiled for its instruction set")]
 
+#[cfg(feature = "blas")]
+mod blas;
 mod bulge;
 mod chase;
 mod codes;
@@ -35,6 +37,8 @@ mod x86;
 use lanes::{Lanes, One, Twice};
 use std::sync::OnceLock;
 
+#[cfg(feature = "blas")]
+pub use blas::{BLAS_VARIABLE, Blas, Panel};
 pub use codes::{CODE_PANEL, CodeLayout};
 pub use quantize::{CodeDamage, CodeGrid};
 pub(crate) use sweep::GAMMA_FLOOR;

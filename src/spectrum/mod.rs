@@ -1,13 +1,16 @@
 //! Spectra of weight matrices: eigenvalues of the short-side Gram matrix, and what is read off them.
 //!
-//! Panels of a matrix -> [`GramBuilder`] -> [`SymmetricTiles`] -> [`SymmetricTiles::eigenvalues`], ascending -> [`Metrics`].
+//! Panels of a matrix -> [`backend::Gram`] -> [`SymmetricTiles`] -> [`backend::Backend::eigenvalues`], ascending -> [`Metrics`].
 
+pub mod backend;
 mod blocks;
 pub mod eigen;
 mod erg;
 mod gram;
 mod gram_codes;
 mod levels;
+#[cfg(feature = "blas")]
+pub mod library;
 mod marchenko_pastur;
 mod metrics;
 mod randomize;

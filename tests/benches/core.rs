@@ -1,18 +1,20 @@
-//! The numerical core against nalgebra and OpenBLAS, as ratios in one run, one thread each.
+//! The numerical core against nalgebra, faer and OpenBLAS, as ratios in one run, one thread each.
 //!
-//!     cargo bench --bench core [-- SECTION ...] [-- --large]
+//!     cargo bench --bench core [--features peers] [-- SECTION ... [--large] [--sizes=N,...]]
 //!
-//! Sections: kernels, eigenvalues, singular, powerlaw; all of them when none is named. `--large` adds n = 8192 (minutes).
-//! OpenBLAS takes part if HEAVYTAIL_PYTHON names a Python with scipy. Times are processor time, best of several runs.
+//! Sections: kernels, eigenvalues, singular, powerlaw, accuracy; all of them when none is named. `--large` adds n = 8192
+//! (minutes). OpenBLAS takes part if HEAVYTAIL_PYTHON names a Python with scipy, in accuracy if it is installed; faer with the
+//! feature. Times are processor time, best of several runs.
 
 use std::process::Command;
 
 use heavytail::cli::speed::{
     bell, best, code_gram, eigenvalue_flops, eigenvalues, gram, peak, singular_value_flops, singular_values,
 };
-use heavytail::kernel::Kernel;
+use heavytail::kernel::{Blas, Kernel, Panel};
 use heavytail::matrix::Matrix;
 use heavytail::powerlaw::fit_weightwatcher;
+use heavytail::spectrum::eigen::tiled_eigenvalues;
 use nalgebra::DMatrix;
 
 /// nalgebra takes minutes beyond these.
@@ -25,6 +27,8 @@ struct Bench {
     kernel: Kernel,
     peak: f64,
     is_large: bool,
+    /// Orders of matrices in place of the usual ones.
+    sizes: Option<Vec<usize>>,
     python: Option<String>,
 }
 
@@ -35,16 +39,21 @@ fn main() {
         kernel,
         peak: peak(kernel),
         is_large: arguments.iter().any(|argument| argument == "--large"),
+        sizes: arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix("--sizes="))
+            .map(|list| list.split(',').map(|n| n.parse().expect("--sizes=N,...")).collect()),
         python: std::env::var("HEAVYTAIL_PYTHON").ok().filter(|python| !python.is_empty()),
     };
     if bench.python.is_none() {
         println!("HEAVYTAIL_PYTHON names no Python with scipy: nothing to compare with but nalgebra");
     }
-    let sections: [Section; 4] = [
+    let sections: [Section; 5] = [
         ("kernels", Bench::kernels),
         ("eigenvalues", Bench::eigenvalues),
         ("singular", Bench::singular_values),
         ("powerlaw", |_| power_law()),
+        ("accuracy", Bench::accuracy),
     ];
     let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     for name in &named {
@@ -80,10 +89,43 @@ impl Bench {
         Some(String::from_utf8_lossy(&output.stdout).trim().parse().expect("a time"))
     }
 
+    fn sizes(&self, usual: &[usize], large: usize) -> Vec<usize> {
+        self.sizes.clone().unwrap_or_else(|| usual.iter().copied().chain(self.is_large.then_some(large)).collect())
+    }
+
+    /// Eigenvalues of a Gram matrix against LAPACK's, and the sums that they must keep.
+    fn accuracy(&self) {
+        let library = match Blas::find() {
+            Ok(library) => library,
+            Err(fault) => return println!("no library to compare with: {fault}"),
+        };
+        println!(
+            "against dsyevd of {}, errors relative to the largest eigenvalue\n\n\
+             | n | error | trace | Frobenius norm |\n|---|---|---|---|",
+            library.name()
+        );
+        for n in self.sizes(&[896, 2048, 3072, 4096], 8192) {
+            let tiles = gram(self.kernel, &bell(n * (n + n / 4), n as u64), n).0;
+            let mut dense = tiles.to_dense();
+            let trace: f64 = (0..n).map(|i| dense[i * n + i]).sum();
+            let squares: f64 = dense.iter().map(|x| x * x).sum();
+            let ours = tiled_eigenvalues(self.kernel, tiles, &|| false).expect("a finite matrix");
+            let theirs = library.eigenvalues(&mut dense, n).expect("dsyevd converges");
+            let error = ours.iter().zip(&theirs).fold(0.0f64, |max, (a, b)| max.max((a - b).abs())) / theirs[n - 1];
+            println!(
+                "| {n} | {error:.1e} | {:.1e} | {:.1e} |",
+                ours.iter().sum::<f64>() / trace - 1.0,
+                (ours.iter().map(|x| x * x).sum::<f64>() / squares).sqrt() - 1.0
+            );
+        }
+    }
+
     fn kernels(&self) {
         println!(
-            "| kernel | peak GF/s | n | Gram f64, 4n rows, GF/s | share | codes Gop/s |\n|---|---|---|---|---|---|"
+            "| kernel | peak GF/s | n | Gram f64, 4n rows, GF/s | share | OpenBLAS dsyrk GF/s | codes Gop/s |\n\
+             |---|---|---|---|---|---|---|"
         );
+        let library = Blas::find().ok();
         for kernel in Kernel::available() {
             let is_slow = kernel.name().starts_with("scalar");
             let peak = if kernel == self.kernel { self.peak } else { peak(kernel) };
@@ -94,7 +136,12 @@ impl Bench {
                 let codes: Vec<i8> = w.iter().map(|x| (60.0 * x) as i8).collect();
                 let codes = flops / code_gram(kernel, &codes, n);
                 let share = 100.0 * rate / peak;
-                println!("| {} | {peak:.1} | {n} | {rate:.1} | {share:.0}% | {codes:.0} |", kernel.name());
+                let theirs = library.as_ref().filter(|_| kernel == self.kernel).map_or("-".to_owned(), |library| {
+                    let (w, mut sum) = (w.iter().map(|x| f64::from(*x)).collect::<Vec<_>>(), vec![0.0; n * n]);
+                    let time = best(|| library.add_gram(&w, Panel::Rows, w.len() / n, n, &mut sum));
+                    format!("{:.1} ({:.1}x)", flops / time, flops / time / rate)
+                });
+                println!("| {} | {peak:.1} | {n} | {rate:.1} | {share:.0}% | {theirs} | {codes:.0} |", kernel.name());
             }
         }
     }
@@ -102,16 +149,12 @@ impl Bench {
     fn eigenvalues(&self) {
         println!(
             "kernel {}, peak {:.1} GF/s; 4/3 n^3 flops\n\n\
-             | n | ms | GF/s | share | band | chase | tridiagonal | OpenBLAS dsyevd ms | nalgebra ms |\n\
-             |---|---|---|---|---|---|---|---|---|",
+             | n | ms | GF/s | share | band | chase | tridiagonal | OpenBLAS dsyevd ms | faer ms | nalgebra ms |\n\
+             |---|---|---|---|---|---|---|---|---|---|",
             self.kernel.name(),
             self.peak
         );
-        let mut sizes = vec![192, 384, 512, 576, 896, 1536, 2048, 3072, 4096];
-        if self.is_large {
-            sizes.push(8192);
-        }
-        for n in sizes {
+        for n in self.sizes(&[192, 384, 512, 576, 896, 1536, 2048, 3072, 4096], 8192) {
             let w = bell(n * (n + n / 4), n as u64);
             let tiles = gram(self.kernel, &w, n).0;
             let stages = eigenvalues(self.kernel, &tiles).expect("a finite matrix");
@@ -120,15 +163,17 @@ impl Bench {
                 let dense = DMatrix::from_vec(n, n, tiles.to_dense());
                 best(|| drop(dense.clone().symmetric_eigenvalues()))
             });
+            let faer = faer_eigenvalues(&tiles);
             drop(tiles);
             println!(
-                "| {n} | {} | {rate:.1} | {:.0}% | {} | {} | {} | {} | {} |",
+                "| {n} | {} | {rate:.1} | {:.0}% | {} | {} | {} | {} | {} | {} |",
                 ms(stages.total),
                 100.0 * rate / self.peak,
                 ms(stages.band),
                 ms(stages.chase),
                 ms(stages.values),
                 ratio(self.openblas("dsyevd", n, n), stages.total),
+                ratio(faer, stages.total),
                 ratio(nalgebra, stages.total)
             );
         }
@@ -144,6 +189,9 @@ impl Bench {
         );
         let mut shapes =
             vec![[384, 384], [1536, 384], [576, 576], [1536, 576], [896, 896], [4864, 896], [2048, 2048], [3072, 3072]];
+        if let Some(sizes) = &self.sizes {
+            shapes = sizes.iter().map(|n| [*n, *n]).collect();
+        }
         if self.is_large {
             shapes.extend([[4096, 4096], [8192, 8192]]);
         }
@@ -167,6 +215,19 @@ impl Bench {
             );
         }
     }
+}
+
+#[cfg(feature = "peers")]
+fn faer_eigenvalues(tiles: &heavytail::spectrum::SymmetricTiles) -> Option<f64> {
+    let n = tiles.order();
+    let matrix = faer::Mat::<f64>::from_fn(n, n, |i, j| tiles.at(i.max(j), i.min(j)));
+    // Minutes beyond.
+    (n <= 2048).then(|| best(|| drop(matrix.self_adjoint_eigenvalues(faer::Side::Lower))))
+}
+
+#[cfg(not(feature = "peers"))]
+fn faer_eigenvalues(_: &heavytail::spectrum::SymmetricTiles) -> Option<f64> {
+    None
 }
 
 /// The whole fit: logarithms, candidates and the scan over them; against all distances of the plain loop.

@@ -1,4 +1,5 @@
-//! Eigenvalues against nalgebra's one-stage solver, identities, and generated matrices that are hard in known ways.
+//! Eigenvalues against nalgebra's one-stage solver, and LAPACK's where the machine has it; identities; and generated matrices
+//! that are hard in known ways.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,6 +71,25 @@ fn check(a: &[f64], n: usize, what: &str) {
     let values = symmetric_eigenvalues(&mut a.to_vec(), n, &never).expect(what);
     let error = error(&values, &oracle(a, n));
     assert!(error < 1e-13, "{what}, n = {n}: error {error:e}");
+    if let Some(expected) = lapack(a, n) {
+        let error = self::error(&values, &expected);
+        assert!(error < 1e-13, "{what}, n = {n}: error against LAPACK {error:e}");
+    }
+}
+
+/// LAPACK's dsyevd, if there is a library.
+#[cfg(feature = "blas")]
+fn lapack(a: &[f64], n: usize) -> Option<Vec<f64>> {
+    use heavytail::kernel::Blas;
+    static LIBRARY: std::sync::LazyLock<Option<Blas>> = std::sync::LazyLock::new(|| Blas::find().ok());
+    let library = LIBRARY.as_ref()?;
+    Some(library.eigenvalues(&mut a.to_vec(), n).expect("dsyevd converges"))
+}
+
+/// The emulated processor has no library.
+#[cfg(not(feature = "blas"))]
+fn lapack(_: &[f64], _: usize) -> Option<Vec<f64>> {
+    None
 }
 
 #[test]
@@ -149,6 +169,15 @@ fn trace_and_frobenius_norm_are_kept() {
         let scale = largest(&values);
         assert!((values.iter().sum::<f64>() - trace).abs() < 1e-13 * scale * n as f64);
         assert!((values.iter().map(|x| x * x).sum::<f64>() / squares - 1.0).abs() < 1e-13);
+    }
+    // Of a Gram matrix no terms cancel.
+    for (m, n) in [(80, 64), (333, 333), (1200, 900), (300, 500)] {
+        let a = gram(&(0..m * n).map(|_| random.next()).collect::<Vec<_>>(), m, n);
+        let values = symmetric_eigenvalues(&mut a.clone(), n, &never).expect("finite");
+        let trace: f64 = (0..n).map(|i| a[i * n + i]).sum();
+        let squares: f64 = a.iter().map(|x| x * x).sum();
+        assert!((values.iter().sum::<f64>() / trace - 1.0).abs() < 1e-13, "{m} x {n}");
+        assert!((values.iter().map(|x| x * x).sum::<f64>() / squares - 1.0).abs() < 1e-13, "{m} x {n}");
     }
 }
 

@@ -41,7 +41,7 @@ export function chart(id, label, option, height, pick, pickPlace) {
   let drawn = null;
   let timer = 0;
   let width = 0;
-  let seen = true;
+  let seen = false;
   let cost = 0;
 
   function load() {
@@ -75,9 +75,9 @@ export function chart(id, label, option, height, pick, pickPlace) {
     cost = performance.now() - began;
   }
 
-  /** @param {boolean} [now] */
+  /** @param {boolean} [now] if it is in sight; else soon */
   function redraw(now = false) {
-    if (now) {
+    if (now && seen) {
       clearTimeout(timer);
       timer = setTimeout(draw, 0);
     } else if (timer === 0) {
@@ -104,8 +104,9 @@ export function chart(id, label, option, height, pick, pickPlace) {
     if (canvas.clientWidth !== width) redraw(true);
   }).observe(canvas);
   new IntersectionObserver(([{ isIntersecting }]) => {
-    if (isIntersecting && !seen && timer !== 0) redraw(true);
+    const comes = isIntersecting && !seen;
     seen = isIntersecting;
+    if (comes && timer !== 0) redraw(true);
   }, { rootMargin: "200px" }).observe(canvas);
   dark.addEventListener("change", () => redraw(true));
 

@@ -232,7 +232,7 @@ fn bad_files_get_one_clear_sentence() {
     refused(Path::new("/nonexistent/model.safetensors"), 3, "can't read");
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    refused(&empty, 3, "holds no .safetensors file");
+    refused(&empty, 3, "holds no .safetensors or .gguf file");
 }
 
 #[test]

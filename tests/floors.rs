@@ -7,7 +7,8 @@ use std::path::Path;
 const FLOORS: &[&[&str]] = &[
     &["error", "progress", "kernel"],
     &["matrix", "tensor"],
-    &["format", "quant", "spectrum", "powerlaw"],
+    &["quant", "spectrum", "powerlaw"],
+    &["format"],
     &["report"],
     &["analysis"],
     &["cli", "web"],

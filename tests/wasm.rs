@@ -74,7 +74,9 @@ async fn a_pool_of_three_threads_and_none_give_the_same_report() {
 
 #[wasm_bindgen_test]
 fn errors_carry_their_code_as_name() {
-    let error = heavytail::web::header_length("x.safetensors", 0.0, &[]).unwrap_err();
+    let mut model = heavytail::web::Model::new();
+    model.add_file("x.safetensors", 0.0);
+    let error = model.give(&[]).unwrap_err();
     let error: &js_sys::Error = error.dyn_ref().unwrap();
     assert_eq!(String::from(error.name()), "format");
     assert!(String::from(error.message()).contains("is empty"));

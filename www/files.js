@@ -1,7 +1,8 @@
 // @ts-check
 /** From what was dropped or picked to the files of one model. */
 
-const MODEL = /\.safetensors$/i;
+/** Where a folder has files of several kinds, those of the first are the model. */
+const KINDS = [/\.safetensors$/i, /\.gguf$/i];
 const INDEX = /\.safetensors\.index\.json$/i;
 /** A folder with more entries than this is hardly a model: stop walking. */
 const MAX_ENTRIES = 20_000;
@@ -44,20 +45,21 @@ export function filesOfInput(list) {
 }
 
 /**
- * Picks the model: every .safetensors file and index of one folder, in the order of their names.
+ * Picks the model: every file of one kind and index of one folder, in the order of their names.
  * A single file of any other name is passed on, so that the parser can say what is wrong with it.
  * @param {Found[]} found
  * @returns {{files: import("./types.js").Source[], ignored: number}}
  */
 export function chooseModel(found) {
-  if (found.length === 0) throw new FilesError("There is no file in what you gave: drop a .safetensors file, all shards of a model, or its folder.");
-  let models = found.filter(({ file }) => MODEL.test(file.name));
+  if (found.length === 0) throw new FilesError("There is no file in what you gave: drop a .safetensors or .gguf file, all shards of a model, or its folder.");
+  const kind = KINDS.find((each) => found.some(({ file }) => each.test(file.name)));
+  const models = found.filter(({ file }) => kind?.test(file.name));
   const single = found[0];
   if (models.length === 0 && found.length === 1 && single.folder === "") return { files: [single.file], ignored: 0 };
   if (models.length === 0 && !found.some(({ file }) => INDEX.test(file.name))) {
-    throw new FilesError(`There is no .safetensors file among the ${count(found.length, "file")} you gave: drop a .safetensors file, all shards of a model, or its folder.`);
+    throw new FilesError(`There is no model file among the ${count(found.length, "file")} you gave: drop a .safetensors or .gguf file, all shards of a model, or its folder.`);
   }
-  const kept = found.filter(({ file }) => MODEL.test(file.name) || INDEX.test(file.name));
+  const kept = found.filter(({ file }) => kind?.test(file.name) || INDEX.test(file.name));
   const depth = (/** @type {Found} */ { folder }) => (folder === "" ? 0 : folder.split("/").length);
   const top = Math.min(...(models.length ? models : kept).map(depth));
   const folders = [...new Set((models.length ? models : kept).filter((each) => depth(each) === top).map(({ folder }) => folder))];

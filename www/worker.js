@@ -210,7 +210,7 @@ async function compute(analysis, files, step) {
   for (;;) {
     const next = analysis.next();
     if (next.kind === "done") return;
-    if (next.kind === "read") await read(analysis, next, files.get(next.file));
+    if (next.kind === "read") await read(analysis, next, files);
     else await sleep(WAIT_MS);
     step();
   }
@@ -230,13 +230,8 @@ async function open(wasm, files) {
   const model = new wasm.Model();
   try {
     for (const file of files) {
-      if (file.name.endsWith(".index.json")) {
-        model.add_index(file.name, await bytes(file, 0, file.size));
-        continue;
-      }
-      const first = await bytes(file, 0, Math.min(8, file.size));
-      const length = wasm.header_length(file.name, file.size, first);
-      model.add_safetensors(file.name, file.size, await bytes(file, 8, 8 + length));
+      model.add_file(file.name, file.size);
+      for (let wanted = model.wants(); wanted; wanted = model.wants()) model.give(await bytes(file, wanted.begin, wanted.end));
     }
     model.finish();
     return model;
@@ -261,20 +256,37 @@ function release(object) {
 /**
  * One tensor: a file that can't be read costs its row, not the run; a network that is gone ends the run.
  * @param {any} analysis
- * @param {{task: number, name: string, begin: number, end: number}} task
- * @param {Source | undefined} file
+ * @param {{task: number, name: string, parts: {file: string, begin: number, end: number}[]}} task
+ * @param {Map<string, Source>} files
  */
-async function read(analysis, { task, begin, end }, file) {
+async function read(analysis, { task, parts }, files) {
   let read;
   try {
-    if (!file) throw new Error("its file is not among the opened ones");
-    read = await bytes(file, begin, end);
+    const pieces = await Promise.all(
+      parts.map(({ file: name, begin, end }) => {
+        const file = files.get(name);
+        if (!file) throw new Error("its file is not among the opened ones");
+        return bytes(file, begin, end);
+      }),
+    );
+    read = pieces.length === 1 ? pieces[0] : joined(pieces);
   } catch (error) {
     const { name, message } = describe(error);
     if (name === "network") throw error; // the next one would fare no better
     return analysis.fail(task, message);
   }
   analysis.submit(task, read);
+}
+
+/** @param {Uint8Array[]} pieces */
+function joined(pieces) {
+  const all = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }
 
 /** @param {unknown} error */

@@ -12,6 +12,7 @@ use super::plan::{Limits, Need, concurrent_levels};
 use super::row::{empty_row, fill};
 use super::trust::{Measured, add_changes};
 use crate::error::{Error, Result};
+use crate::format::TensorInfo;
 use crate::kernel::Kernel;
 use crate::matrix::Matrix;
 use crate::progress::Cancellation;
@@ -21,7 +22,6 @@ use crate::spectrum::eigen::EigenError;
 use crate::spectrum::{
     CODE_SLICE, CodeGramBuilder, CodePanel, Method, SLICE, SymmetricTiles, backend, singular_values,
 };
-use crate::tensor::{Dtype, decode_f32};
 
 /// A level of the run, and what it means for one layer: the same, unless the level is a whole file's recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct LayerTask<'a> {
     /// The tensor.
     pub layer: &'a Layer,
     /// How it is stored.
-    pub dtype: Dtype,
+    pub info: &'a TensorInfo,
     /// The levels, the baseline first.
     pub levels: &'a [Choice],
     /// The settings.
@@ -57,7 +57,7 @@ impl LayerTask<'_> {
     /// is.
     pub fn run(&self, bytes: Vec<u8>) -> Vec<LayerRow> {
         let Self { layer, levels, .. } = *self;
-        let weights = match decode(layer, self.dtype, bytes) {
+        let weights = match decode(layer, self.info, bytes) {
             Ok(weights) => weights,
             Err(error) => return failed_rows(layer, levels, &error.to_string()),
         };
@@ -104,7 +104,7 @@ impl LayerTask<'_> {
         if !choice.scheme.is_elementwise() {
             // It has to see more of the tensor than a weight at a time.
             let mut values = Vec::new();
-            let dequantized = choice.scheme.dequantized(weights, self.dtype, arithmetic, &mut values);
+            let dequantized = choice.scheme.dequantized(weights, self.info.dtype, arithmetic, &mut values);
             match dequantized.and_then(|_| Matrix::new(weights.rows(), weights.cols(), values)) {
                 Ok(matrix) => whole = Some(matrix),
                 Err(error) => {
@@ -113,7 +113,7 @@ impl LayerTask<'_> {
                 }
             }
         }
-        let grid = choice.scheme.naive_grid(original.range, arithmetic, self.dtype);
+        let grid = choice.scheme.naive_grid(original.range, arithmetic, self.info.dtype);
         let quantized = Quantized { original, whole: whole.as_ref(), grid: grid.as_ref() };
         let positions = self.layer.info.rf as usize;
         if self.options.pool {
@@ -393,10 +393,10 @@ pub(super) fn failed_rows(layer: &Layer, levels: &[Choice], reason: &str) -> Vec
     levels.iter().map(|choice| LayerRow { reason: Some(reason.to_owned()), ..empty_row(layer, *choice) }).collect()
 }
 
-fn decode(layer: &Layer, dtype: Dtype, bytes: Vec<u8>) -> Result<Matrix> {
+fn decode(layer: &Layer, info: &TensorInfo, bytes: Vec<u8>) -> Result<Matrix> {
     let (rows, cols) = layer.matrix_shape();
     let mut values = vec![0.0; rows * cols];
-    decode_f32(dtype, &bytes, &mut values)?;
+    info.decode(&bytes, &mut values)?;
     drop(bytes);
     Matrix::new(rows, cols, values)
 }

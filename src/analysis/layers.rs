@@ -103,7 +103,7 @@ pub fn select(model: &Model, options: &Options) -> Result<Selection> {
             Ok((kind, info)) => selection.layers.push(Layer { tensor, kind, info }),
             Err(reason) => selection.skipped.push(Skipped {
                 name: info.name.clone(),
-                dtype: info.dtype.to_string(),
+                dtype: info.stored_as(),
                 shape: info.shape.clone(),
                 reason,
             }),
@@ -179,7 +179,7 @@ fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> 
         layer_id,
         name: name.to_owned(),
         layer_type: layer_type(info).to_owned(),
-        dtype: info.dtype.to_string(),
+        dtype: info.stored_as(),
         shape: info.shape.clone(),
         n,
         m,
@@ -207,7 +207,8 @@ fn conv_sides_are_swapped(dims: &[usize]) -> bool {
 /// Embeddings look rows up and multiply nothing: the study leaves them as they are, and so do quantized files.
 pub(super) fn is_embedding(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
-    name.contains("embed") || matches!(last, "wte" | "wpe" | "shared")
+    // GGUF's are token_embd, position_embd and token_types.
+    name.contains("embed") || name.contains("_embd") || matches!(last, "wte" | "wpe" | "shared" | "token_types")
 }
 
 /// Ids of `WeightWatcher`'s rows for a directory: the index among the tensors named `*.weight`; none for others.
@@ -253,7 +254,7 @@ fn natural_key(name: &str) -> Vec<(String, u64)> {
 mod tests {
     use super::*;
     use crate::analysis::Compat;
-    use crate::format::{Header, ModelBuilder, TensorInfo};
+    use crate::format::{Header, ModelBuilder, Storage, TensorInfo};
     use safetensors::Dtype;
 
     fn model(shards: &[&[(&str, &[u64])]]) -> Model {
@@ -267,6 +268,7 @@ mod tests {
                     shape: shape.to_vec(),
                     begin: 8,
                     end: 8,
+                    storage: Storage::Plain,
                 })
                 .collect();
             builder.add_file(&format!("{number}.safetensors"), 8, Header { tensors, ..Header::default() }).unwrap();

@@ -13,7 +13,7 @@ use super::layers::{Layer, Selection, select};
 use super::options::{Compat, Options};
 use super::plan::{Limits, Need, Next, Plan};
 use crate::error::{Error, Result};
-use crate::format::{Model, TensorInfo};
+use crate::format::{Model, TensorEntry};
 use crate::progress::Cancellation;
 use crate::quant::{ModelTensor, Scheme};
 use crate::report::{
@@ -187,10 +187,9 @@ impl Analysis {
         })
     }
 
-    /// The tensor of a layer, and the index of the file it is in.
-    pub fn source(&self, layer: usize) -> (&TensorInfo, usize) {
-        let entry = &self.model.tensors[self.shared.layers[layer].tensor];
-        (&entry.info, entry.file)
+    /// The tensor of a layer. [`TensorEntry::parts`] says where its bytes are.
+    pub fn source(&self, layer: usize) -> &TensorEntry {
+        &self.model.tensors[self.shared.layers[layer].tensor]
     }
 
     /// The model.
@@ -202,7 +201,7 @@ impl Analysis {
     /// [`Analysis::take_finished`].
     pub fn task(&self, layer: usize, bytes: Vec<u8>) -> impl FnOnce() + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        let dtype = self.source(layer).0.dtype;
+        let info = self.source(layer).info.clone();
         let report_done = self.report_done.clone();
         move || {
             let Shared { layers, choices, options, limits, cancellation } = &*shared;
@@ -210,7 +209,7 @@ impl Analysis {
             if cancellation.is_cancelled() {
                 return;
             }
-            let work = LayerTask { layer: &layers[layer], dtype, levels, options, limits, cancellation };
+            let work = LayerTask { layer: &layers[layer], info: &info, levels, options, limits, cancellation };
             // A fault of ours costs one layer, not the run.
             let rows = catch_unwind(AssertUnwindSafe(|| work.run(bytes))).unwrap_or_else(|_| {
                 failed_rows(work.layer, levels, "internal error while this layer was analysed; please report it")
@@ -333,7 +332,7 @@ fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head>
     Ok(Head {
         model: ModelInfo {
             files: model.files.clone(),
-            format: "safetensors".to_owned(),
+            format: model.format.name().to_owned(),
             tensors: model.tensors.len() as u64,
             parameters: model.tensors.iter().map(|t| t.info.elements()).sum(),
             bytes: model.files.iter().map(|f| f.size).sum(),

@@ -94,13 +94,10 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
             break RunStatus::Cancelled;
         }
         match analysis.next_step() {
-            Next::Read(layer) => {
-                let (tensor, file) = analysis.source(layer);
-                match source.read(file, tensor.begin, tensor.end) {
-                    Ok(bytes) => pool.spawn(analysis.task(layer, bytes)),
-                    Err(failure) => analysis.fail(layer, &failure.to_string()),
-                }
-            }
+            Next::Read(layer) => match source.read(analysis.source(layer)) {
+                Ok(bytes) => pool.spawn(analysis.task(layer, bytes)),
+                Err(failure) => analysis.fail(layer, &failure.to_string()),
+            },
             Next::Wait => {
                 let finished = analysis.take_finished(LOOK);
                 bar.show(finished.progress);

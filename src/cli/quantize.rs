@@ -15,14 +15,14 @@ use crate::error::{Error, quoted};
 use crate::format::TensorInfo;
 use crate::matrix::Matrix;
 use crate::quant::{Arithmetic, Damage, ModelTensor, Quantized, Scheme};
-use crate::tensor::{Dtype, Rounding, decode_f32};
+use crate::tensor::{Dtype, Rounding};
 
 pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
     let scheme: Scheme = arguments.scheme.parse()?;
     let mut source = Source::open(Some(&arguments.model))?;
-    let tensors: Vec<(usize, TensorInfo)> = source.model.tensors.iter().map(|t| (t.file, t.info.clone())).collect();
+    let tensors = source.model.tensors.clone();
     let schemes = choose(scheme, &source, arguments)?;
-    let names = tensors.iter().map(|(_, info)| info.name.as_str());
+    let names = tensors.iter().map(|tensor| tensor.info.name.as_str());
     let metadata = json!({"format": "pt", "heavytail.scheme": scheme.to_string()});
     let mut output = TensorWriter::create(&arguments.output, metadata.clone(), names.clone())?;
     let mut codes = if arguments.codes {
@@ -32,8 +32,8 @@ pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
         None
     };
     let mut summary = Summary::default();
-    for ((file, info), scheme) in tensors.iter().zip(schemes) {
-        let bytes = source.read(*file, info.begin, info.end)?;
+    for (tensor, scheme) in tensors.iter().zip(schemes) {
+        let (info, bytes) = (&tensor.info, source.read(tensor)?);
         let matrix = if scheme == Scheme::Stored { None } else { Some(decode(info, &bytes)?) };
         let done = matrix.map(|matrix| quantize(&matrix, info, scheme, arguments, codes.as_mut(), &mut summary));
         match done.transpose()? {
@@ -43,7 +43,12 @@ pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
                     summary.refused.push(format!("{}: {reason}", quoted(&info.name)));
                 }
                 summary.kept += 1;
-                output.add(&info.name, info.dtype, &info.shape, &bytes)?;
+                if info.is_quantized() {
+                    let values = decode(info, &bytes)?;
+                    output.add(&info.name, Dtype::F32, &info.shape, &encode_f32(values.values()))?;
+                } else {
+                    output.add(&info.name, info.dtype, &info.shape, &bytes)?;
+                }
             }
         }
     }
@@ -94,7 +99,7 @@ fn decode(info: &TensorInfo, bytes: &[u8]) -> Result<Matrix, Failure> {
     };
     let cols = usize::try_from(cols).map_err(|_| too_large())?;
     let mut values = vec![0.0; elements];
-    decode_f32(info.dtype, bytes, &mut values)?;
+    info.decode(bytes, &mut values)?;
     Ok(Matrix::new(elements.checked_div(cols).unwrap_or(0), cols, values)?)
 }
 
@@ -134,9 +139,13 @@ fn quantize(
     Ok(Ok((dtype, bytes)))
 }
 
+fn encode_f32(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
 fn encode(values: &[f32], dtype: Dtype) -> Option<Vec<u8>> {
     match dtype {
-        Dtype::F32 => Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        Dtype::F32 => Some(encode_f32(values)),
         Dtype::F64 => Some(values.iter().flat_map(|v| f64::from(*v).to_le_bytes()).collect()),
         // Already rounded: exact.
         Dtype::F16 => Some(values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect()),

@@ -1,12 +1,13 @@
 //! Where a model's bytes are: files, a folder, or the built-in demo.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::error::{Error, quoted};
-use crate::format::{Model, ModelBuilder, header_len, is_index_name, parse_header, parse_index};
+use crate::format::{FileReader, Model, ModelBuilder, TensorEntry, is_index_name, parse_index};
 
 /// The demo model: two encoder blocks of MiniLM-L6 in F16. See `www/demo/README.md`.
 const DEMO: &[u8] = include_bytes!("../../www/demo/demo.safetensors");
@@ -32,33 +33,33 @@ impl Source {
             None => named.push((DEMO_NAME.to_owned(), Bytes::Embedded(DEMO))),
             Some(path) => {
                 for path in model_files(path)? {
-                    let name = file_name(&path);
-                    if is_index_name(&name) {
-                        let json = fs::read(&path).map_err(|e| Failure::read(&path, &e))?;
-                        builder.add_index(&name, parse_index(&name, &json)?)?;
-                    } else {
-                        let file = File::open(&path).map_err(|e| Failure::read(&path, &e))?;
-                        named.push((name, Bytes::File(path, file)));
-                    }
+                    let file = File::open(&path).map_err(|e| Failure::read(&path, &e))?;
+                    named.push((file_name(&path), Bytes::File(path, file)));
                 }
             }
         }
         for (name, bytes) in &mut named {
-            let size = bytes.size()?;
-            let first = bytes.read(0, size.min(8))?;
-            let len = header_len(name, size, &first)?;
-            let json = bytes.read(8, len)?;
-            builder.add_file(name, size, parse_header(name, size, &json)?)?;
+            let mut reader = FileReader::new(name, bytes.size()?);
+            while let Some(range) = reader.wants() {
+                let mut piece = Vec::new();
+                bytes.read(range.start, range.end - range.start, &mut piece)?;
+                reader.give(&piece)?;
+            }
+            builder.add(reader.finish()?)?;
         }
         let model = builder.finish()?;
-        // The model's files are in the order of their names.
-        named.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(Self { model, files: named.into_iter().map(|(_, bytes)| bytes).collect() })
+        let mut files: HashMap<String, Bytes> = named.into_iter().collect();
+        let files = model.files.iter().filter_map(|file| files.remove(&file.name)).collect();
+        Ok(Self { model, files })
     }
 
-    /// Bytes `begin..end` of a file.
-    pub fn read(&mut self, file: usize, begin: u64, end: u64) -> Result<Vec<u8>, Failure> {
-        self.files[file].read(begin, end - begin)
+    /// The bytes of a tensor: of all its parts, one after another.
+    pub fn read(&mut self, tensor: &TensorEntry) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        for part in tensor.parts() {
+            self.files[part.file].read(part.begin, part.end - part.begin, &mut bytes)?;
+        }
+        Ok(bytes)
     }
 }
 
@@ -70,23 +71,25 @@ impl Bytes {
         }
     }
 
-    fn read(&mut self, begin: u64, len: u64) -> Result<Vec<u8>, Failure> {
+    /// Appends `len` bytes from `begin` on to `out`.
+    fn read(&mut self, begin: u64, len: u64, out: &mut Vec<u8>) -> Result<(), Failure> {
         let len = usize::try_from(len)
             .map_err(|_| Error::Limit(format!("{len} bytes don't fit into this machine's memory")))?;
         match self {
             Bytes::File(path, file) => {
-                let mut bytes = vec![0; len];
+                let at = out.len();
+                out.resize(at + len, 0);
                 file.seek(SeekFrom::Start(begin))
-                    .and_then(|_| file.read_exact(&mut bytes))
+                    .and_then(|_| file.read_exact(&mut out[at..]))
                     .map_err(|e| Failure::read(path, &e))?;
-                Ok(bytes)
             }
             Bytes::Embedded(bytes) => {
                 let begin = usize::try_from(begin).unwrap_or(usize::MAX);
                 let range = bytes.get(begin..begin.saturating_add(len));
-                Ok(range.ok_or_else(|| Error::Format("the built-in model is cut short".to_owned()))?.to_vec())
+                out.extend(range.ok_or_else(|| Error::Format("the built-in model is cut short".to_owned()))?);
             }
         }
+        Ok(())
     }
 }
 
@@ -95,7 +98,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// The files of the model at `path`: the file itself, the shards beside an index, or in a folder the index, else
-/// `model*.safetensors`, else all `.safetensors` files.
+/// `model*.safetensors`, else all `.safetensors` files, else the `.gguf` files.
 fn model_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let metadata = fs::metadata(path).map_err(|e| Failure::read(path, &e))?;
     if metadata.is_dir() {
@@ -125,16 +128,37 @@ fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         ))
         .into());
     }
-    let files: Vec<PathBuf> = paths.into_iter().filter(|p| p.extension().is_some_and(|e| e == "safetensors")).collect();
+    let with_extension = |extension: &str| -> Vec<PathBuf> {
+        paths.iter().filter(|p| p.extension().is_some_and(|e| e == extension)).cloned().collect()
+    };
+    let files = with_extension("safetensors");
     let models: Vec<PathBuf> = files.iter().filter(|p| file_name(p).starts_with("model")).cloned().collect();
-    let chosen = if models.is_empty() { files } else { models };
-    if chosen.is_empty() {
+    for chosen in [models, files] {
+        if !chosen.is_empty() {
+            return Ok(chosen);
+        }
+    }
+    gguf_files(folder, with_extension("gguf"))
+}
+
+/// A folder of GGUF files mostly holds one model at several qualities, of which one must be named; or the shards of one.
+fn gguf_files(folder: &Path, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    let whole: Vec<&PathBuf> = files.iter().filter(|p| !file_name(p).contains("-of-")).collect();
+    if files.is_empty() {
         return Err(Error::Format(format!(
-            "the folder {folder:?} holds no .safetensors file; name a model file or another folder"
+            "the folder {folder:?} holds no .safetensors or .gguf file; name a model file or another folder"
         ))
         .into());
     }
-    Ok(chosen)
+    match whole[..] {
+        [] => Ok(files),
+        [only] if files.len() == 1 => Ok(vec![only.clone()]),
+        [first, ..] => Err(Error::Options(format!(
+            "{folder:?} holds several GGUF files (among them {}); name one of them",
+            quoted(&file_name(first))
+        ))
+        .into()),
+    }
 }
 
 /// The index and those of its shards that are there; the builder says which are missing.

@@ -1,10 +1,15 @@
-//! File formats: from bytes to a checked table of contents. Offsets are u64 everywhere: a browser's `usize` has 32 bits,
-//! model files have 5 GB.
+//! File formats: from bytes to a checked table of contents, and from a tensor's bytes to its values. Offsets are u64
+//! everywhere: a browser's `usize` has 32 bits, model files have 5 GB.
 
+mod gguf;
 mod model;
+mod reader;
 mod safetensors;
 mod shards;
+mod tensor;
 
-pub use self::model::{Model, ModelBuilder, ModelFile, TensorEntry};
-pub use self::safetensors::{Header, MAX_HEADER_BYTES, TensorInfo, header_len, parse_header};
+pub use self::model::{Model, ModelBuilder, ModelFile, Part, TensorEntry};
+pub use self::reader::{Contents, FileReader};
+pub use self::safetensors::{MAX_HEADER_BYTES, header_len, parse_header};
 pub use self::shards::{ShardIndex, is_index_name, parse_index};
+pub use self::tensor::{FileFormat, Header, Storage, TensorInfo};

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::safetensors::{Header, TensorInfo};
+use super::reader::Contents;
 use super::shards::{ShardIndex, shard_of};
+use super::tensor::{FileFormat, Header, TensorInfo};
 use crate::error::{Error, Result, quoted};
 
 /// One file of a model.
@@ -24,6 +25,24 @@ pub struct TensorEntry {
     pub info: TensorInfo,
 }
 
+/// A stretch of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Index into [`Model::files`].
+    pub file: usize,
+    /// First byte.
+    pub begin: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+impl TensorEntry {
+    /// Where its bytes are: what [`TensorInfo::decode`] takes, in this order.
+    pub fn parts(&self) -> Vec<Part> {
+        vec![Part { file: self.file, begin: self.info.begin, end: self.info.end }]
+    }
+}
+
 /// A checked model: every tensor once, in the order in which `WeightWatcher` walks a directory (files in the order of
 /// their names; inside a file the order of the index if there is one, else the order of the names).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +53,8 @@ pub struct Model {
     pub tensors: Vec<TensorEntry>,
     /// Whether the order of `tensors` is that of an index.
     pub has_index: bool,
+    /// What kind of files they are.
+    pub format: FileFormat,
 }
 
 /// Collects the headers of a model's files, in any order.
@@ -44,6 +65,17 @@ pub struct ModelBuilder {
 }
 
 impl ModelBuilder {
+    /// Adds what a [`super::FileReader`] found.
+    ///
+    /// # Errors
+    /// As [`ModelBuilder::add_file`] and [`ModelBuilder::add_index`].
+    pub fn add(&mut self, (name, size, contents): (String, u64, Contents)) -> Result<()> {
+        match contents {
+            Contents::Header(header) => self.add_file(&name, size, header),
+            Contents::Index(index) => self.add_index(&name, index),
+        }
+    }
+
     /// Adds the header of one file.
     ///
     /// # Errors
@@ -79,7 +111,7 @@ impl ModelBuilder {
     pub fn finish(self) -> Result<Model> {
         if self.files.is_empty() && self.index.is_none() {
             return Err(Error::Options(
-                "no safetensors file was given; choose a .safetensors file or a folder with one".to_owned(),
+                "no model file was given; choose a .safetensors or .gguf file or a folder with one".to_owned(),
             ));
         }
         match &self.index {
@@ -87,7 +119,8 @@ impl ModelBuilder {
             None => self.check_counted_names()?,
         }
         let rank = self.index.as_ref().map(|(_, index)| index_order(index));
-        let mut model = Model { files: Vec::new(), tensors: Vec::new(), has_index: rank.is_some() };
+        let format = self.check_formats()?;
+        let mut model = Model { has_index: rank.is_some(), format, ..Model::default() };
         let mut home: HashMap<String, usize> = HashMap::new();
         for (name, (size, header)) in self.files {
             let file = model.files.len();
@@ -138,6 +171,22 @@ impl ModelBuilder {
         Ok(())
     }
 
+    /// Files of one kind make a model.
+    fn check_formats(&self) -> Result<FileFormat> {
+        let mut files = self.files.iter();
+        let Some((first, (_, header))) = files.next() else { return Ok(FileFormat::default()) };
+        match files.find(|(_, (_, other))| other.format != header.format) {
+            None => Ok(header.format),
+            Some((name, (_, other))) => Err(Error::Options(format!(
+                "{} is a {} file and {} a {} file; give the files of one model only",
+                quoted(first),
+                header.format.name(),
+                quoted(name),
+                other.format.name()
+            ))),
+        }
+    }
+
     /// Without an index, `-00001-of-00003` is a promise of three files.
     fn check_counted_names(&self) -> Result<()> {
         let mut present: BTreeMap<(&str, u32), u32> = BTreeMap::new();
@@ -166,15 +215,22 @@ fn index_order(index: &ShardIndex) -> HashMap<String, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::parse_index;
+    use crate::format::{Storage, parse_index};
     use safetensors::Dtype;
 
     fn header(names: &[&str]) -> Header {
         let tensors = names
             .iter()
-            .map(|n| TensorInfo { name: (*n).to_owned(), dtype: Dtype::F32, shape: vec![0], begin: 8, end: 8 })
+            .map(|n| TensorInfo {
+                name: (*n).to_owned(),
+                dtype: Dtype::F32,
+                shape: vec![0],
+                begin: 8,
+                end: 8,
+                storage: Storage::Plain,
+            })
             .collect();
-        Header { tensors, metadata: BTreeMap::new() }
+        Header { tensors, ..Header::default() }
     }
 
     fn build(files: &[(&str, &[&str])], index: Option<&str>) -> Result<Model> {
@@ -209,7 +265,7 @@ mod tests {
             let message = build(files, index).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         };
-        fails(&[], None, "no safetensors file");
+        fails(&[], None, "no model file");
         fails(&[("m-00001-of-00002.safetensors", &["a"])], None, "1 of the 2 shards");
         fails(
             &[("a.safetensors", &["a"])],

@@ -9,42 +9,12 @@ use std::fmt;
 use safetensors::Dtype;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor, value::StrDeserializer};
 
+use super::tensor::{Header, Storage, TensorInfo};
 use crate::error::{Error, Result, quoted};
 use crate::tensor::byte_len;
 
 /// The longest header the format allows.
 pub const MAX_HEADER_BYTES: u64 = 100_000_000;
-
-/// One tensor in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Its name: untrusted text.
-    pub name: String,
-    /// How its values are stored.
-    pub dtype: Dtype,
-    /// Its dimensions, outermost first; the data is row-major.
-    pub shape: Vec<u64>,
-    /// First byte, counted from the start of the file.
-    pub begin: u64,
-    /// One past the last byte, counted from the start of the file.
-    pub end: u64,
-}
-
-impl TensorInfo {
-    /// Number of values. It can't overflow: the header was checked.
-    pub fn elements(&self) -> u64 {
-        self.shape.iter().product()
-    }
-}
-
-/// The checked table of contents of one file: tensors in the order of their names, as safetensors' own `keys()` has them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Header {
-    /// All tensors, sorted by name.
-    pub tensors: Vec<TensorInfo>,
-    /// The free text of `__metadata__`: untrusted.
-    pub metadata: BTreeMap<String, String>,
-}
 
 /// Length of the JSON header that follows the first eight bytes.
 ///
@@ -108,7 +78,7 @@ pub fn parse_header(file: &str, file_len: u64, json: &[u8]) -> Result<Header> {
     }
     check_layout(&file, &mut tensors, data_begin, file_len)?;
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Header { tensors, metadata: raw.metadata })
+    Ok(Header { tensors, metadata: raw.metadata, ..Header::default() })
 }
 
 fn check_tensor(file: &str, name: String, raw: &RawTensor, data_begin: u64, data_len: u64) -> Result<TensorInfo> {
@@ -143,7 +113,8 @@ fn check_tensor(file: &str, name: String, raw: &RawTensor, data_begin: u64, data
             end - begin
         )));
     }
-    Ok(TensorInfo { name, dtype, shape: raw.shape.clone(), begin: data_begin + begin, end: data_begin + end })
+    let (begin, end) = (data_begin + begin, data_begin + end);
+    Ok(TensorInfo { name, dtype, shape: raw.shape.clone(), begin, end, storage: Storage::Plain })
 }
 
 /// Tensors must cover the data without gap or overlap, to the last byte.

@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Entries {
 /// The number of shards that a name like `model-00001-of-00003.safetensors` promises, with the name's stem; `None` for
 /// other names.
 pub(super) fn shard_of(file: &str) -> Option<(&str, u32)> {
-    let stem = file.strip_suffix(".safetensors")?;
+    let stem = file.strip_suffix(".safetensors").or_else(|| file.strip_suffix(".gguf"))?;
     let (rest, count) = stem.rsplit_once("-of-")?;
     let (prefix, number) = rest.rsplit_once('-')?;
     let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());
@@ -109,6 +109,7 @@ mod tests {
     #[test]
     fn names_that_count_are_understood() {
         assert_eq!(shard_of("model-00001-of-00003.safetensors"), Some(("model", 3)));
+        assert_eq!(shard_of("m-00002-of-00002.gguf"), Some(("m", 2)));
         assert_eq!(shard_of("model-x-of-00003.safetensors"), None);
         assert_eq!(shard_of("model.safetensors"), None);
         assert_eq!(shard_of("a-1-of-99999999999999.safetensors"), None);

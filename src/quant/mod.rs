@@ -19,7 +19,7 @@ mod torch_sum;
 pub use codebook::{Block4, Dynamic8, DynamicSearch, Map4};
 pub use damage::Damage;
 pub use float8::{Extent, Float8};
-pub use ggml::GgmlType;
+pub use ggml::{BlockType, GgmlType, IqType};
 pub use hqq::Hqq;
 pub use integer::{Group, Integers, Spread};
 pub use microscaling::{Element, Microscaling, Nvfp4, ScaleRule};

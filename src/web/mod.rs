@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::analysis::{self, Limits, Next, Options};
 use crate::error::Error;
-use crate::format::{self, ModelBuilder};
+use crate::format::{self, FileReader, ModelBuilder};
 use crate::progress::Cancellation;
 use crate::quant;
 use crate::report::{self, Head, LayerRow, RunStatus, comparison_csv, details_csv, report_json, report_markdown};
@@ -53,19 +53,11 @@ pub fn schemes() -> Result<JsValue, JsValue> {
     to_js(&quant::schemes())
 }
 
-/// How many bytes of header follow the first eight of a file.
-///
-/// # Errors
-/// As [`format::header_len`].
-#[wasm_bindgen]
-pub fn header_length(file_name: &str, file_size: f64, first_bytes: &[u8]) -> Result<f64, JsValue> {
-    format::header_len(file_name, file_size as u64, first_bytes).map(|len| len as f64).map_err(|e| to_error(&e))
-}
-
 /// A model, file by file.
 #[wasm_bindgen]
 pub struct Model {
     builder: ModelBuilder,
+    reader: Option<FileReader>,
     model: Option<format::Model>,
 }
 
@@ -75,28 +67,42 @@ impl Model {
     #[wasm_bindgen(constructor)]
     #[expect(clippy::new_without_default, reason = "called from JavaScript only")]
     pub fn new() -> Self {
-        Self { builder: ModelBuilder::default(), model: None }
+        Self { builder: ModelBuilder::default(), reader: None, model: None }
     }
 
-    /// Adds an index of shards, from its bytes.
-    ///
-    /// # Errors
-    /// As [`format::parse_index`].
-    pub fn add_index(&mut self, file_name: &str, bytes: &[u8]) -> Result<(), JsValue> {
-        format::parse_index(file_name, bytes)
-            .and_then(|index| self.builder.add_index(file_name, index))
-            .map_err(|e| to_error(&e))
+    /// Begins with a file: of tensors, or the index of shards.
+    pub fn add_file(&mut self, file_name: &str, file_size: f64) {
+        self.reader = Some(FileReader::new(file_name, file_size as u64));
     }
 
-    /// Adds a safetensors file, from its header.
+    /// The bytes of the file that are needed next, `{begin, end}`; nothing when it has been read far enough.
     ///
     /// # Errors
-    /// As [`format::parse_header`].
-    pub fn add_safetensors(&mut self, file_name: &str, file_size: f64, header: &[u8]) -> Result<(), JsValue> {
-        let size = file_size as u64;
-        format::parse_header(file_name, size, header)
-            .and_then(|header| self.builder.add_file(file_name, size, header))
-            .map_err(|e| to_error(&e))
+    /// None in practice: the conversion of plain data.
+    pub fn wants(&self) -> Result<JsValue, JsValue> {
+        #[derive(Serialize)]
+        struct Wanted {
+            begin: f64,
+            end: f64,
+        }
+        match self.reader.as_ref().and_then(FileReader::wants) {
+            Some(range) => to_js(&Wanted { begin: range.start as f64, end: range.end as f64 }),
+            None => Ok(JsValue::UNDEFINED),
+        }
+    }
+
+    /// The wanted bytes.
+    ///
+    /// # Errors
+    /// As [`FileReader::give`].
+    pub fn give(&mut self, bytes: &[u8]) -> Result<(), JsValue> {
+        let Some(mut reader) = self.reader.take() else { return Ok(()) };
+        reader.give(bytes).map_err(|e| to_error(&e))?;
+        if reader.wants().is_some() {
+            self.reader = Some(reader);
+            return Ok(());
+        }
+        reader.finish().and_then(|file| self.builder.add(file)).map_err(|e| to_error(&e))
     }
 
     /// All files are in.
@@ -167,7 +173,8 @@ impl Analysis {
         self.run.prioritize(&layer_ids.iter().map(|id| *id as u64).collect::<Vec<_>>());
     }
 
-    /// What to do next: `{kind: "read", task, name, file, begin, end}`, `{kind: "wait"}` or `{kind: "done"}`.
+    /// What to do next: `{kind: "read", task, name, parts: [{file, begin, end}]}`, `{kind: "wait"}` or
+    /// `{kind: "done"}`.
     ///
     /// # Errors
     /// None in practice: the conversion of plain data.
@@ -176,20 +183,25 @@ impl Analysis {
         #[derive(Serialize)]
         #[serde(tag = "kind", rename_all = "lowercase")]
         enum Step<'a> {
-            Read { task: usize, name: &'a str, file: &'a str, begin: f64, end: f64 },
+            Read { task: usize, name: &'a str, parts: Vec<Part<'a>> },
             Wait,
             Done,
         }
+        #[derive(Serialize)]
+        struct Part<'a> {
+            file: &'a str,
+            begin: f64,
+            end: f64,
+        }
         let step = match self.run.next_step() {
             Next::Read(task) => {
-                let (tensor, file) = self.run.source(task);
-                Step::Read {
-                    task,
-                    name: &tensor.name,
-                    file: &self.run.model().files[file].name,
-                    begin: tensor.begin as f64,
-                    end: tensor.end as f64,
-                }
+                let (tensor, files) = (self.run.source(task), &self.run.model().files);
+                let part = |part: format::Part| Part {
+                    file: &files[part.file].name,
+                    begin: part.begin as f64,
+                    end: part.end as f64,
+                };
+                Step::Read { task, name: &tensor.info.name, parts: tensor.parts().into_iter().map(part).collect() }
             }
             Next::Wait => Step::Wait,
             Next::Done => Step::Done,
@@ -197,7 +209,7 @@ impl Analysis {
         to_js(&step)
     }
 
-    /// The bytes of a task. With a pool this returns at once and the work is done beside it; without one it is done here.
+    /// The bytes of a task, of all its parts one after another. With a pool this returns at once and the work is done beside it; without one it is done here.
     pub fn submit(&mut self, task: usize, bytes: &Uint8Array) {
         let work = self.run.task(task, bytes.to_vec());
         if self.has_pool {

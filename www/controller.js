@@ -52,6 +52,8 @@ export class Controller {
   #started = Promise.resolve();
   #renewals = 0;
   #openings = 0;
+  /** The last analysis, until it ends. */
+  #analysis = Promise.resolve();
   /** Work per second, by the settings that change it. @type {Map<string, {speed: number, measured: string}>} */
   #speeds = new Map();
   /** @type {Map<Change, Set<(change: any) => void>>} */
@@ -135,7 +137,13 @@ export class Controller {
    * Analyses the opened model; rows of an earlier run go away when the first news of this one comes.
    * @param {Options} options
    */
-  async analyze(options) {
+  analyze(options) {
+    this.#analysis = this.#analyze(options);
+    return this.#analysis;
+  }
+
+  /** @param {Options} options */
+  async #analyze(options) {
     if (!this.model || this.phase !== "idle") return;
     this.#enter("running");
     this.#say("");
@@ -203,6 +211,14 @@ export class Controller {
   /** These layers first, of those that are not computed yet. @param {number[]} layers by id */
   prioritize(layers) {
     if (this.phase === "running") void this.#messenger?.request("prioritize", { layers }).catch(() => {});
+  }
+
+  /** Goes on with other levels, layers or settings: what is finished and still wanted stays. @param {Options} options */
+  async change(options) {
+    if (this.phase !== "running") return;
+    this.cancel();
+    await this.#analysis;
+    await this.analyze(options);
   }
 
   /** Stops the running analysis now; finished rows stay. */

@@ -130,7 +130,11 @@ widgets.drop.on("demo", async () => {
 });
 widgets.bar.on("analyze", () => controller.analyze(options()));
 widgets.bar.on("preview", () => controller.analyze(widgets.settings.preview(options(), widgets.settings.previewStep())));
-widgets.settings.on("change", estimate);
+widgets.settings.on("change", () => {
+  estimate();
+  widgets.bar.offerChange();
+});
+widgets.bar.on("change", () => controller.change(options()));
 widgets.results.on("visible", (ids) => controller.prioritize(ids));
 widgets.results.on("open", ({ name, level }) => openLayer(name, level));
 widgets.bar.on("cancel", () => controller.cancel());

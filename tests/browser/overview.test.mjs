@@ -121,6 +121,23 @@ describe("choosing settings and layers", () => {
     }
   });
 
+  onPage("levels can be changed while a run goes on, and what is finished stays", async (page) => {
+    await page.give(named("long.safetensors", safetensors(Array.from({ length: 40 }, (_, i) => matrix(`layer.${i}.weight`, 256, 256, i + 1)))));
+    await only(page, "8bit", "4bit");
+    await page.page.click("#analyze");
+    await page.finished(3);
+    await page.page.click('[aria-label="Remove 4bit"]');
+    assert.equal(await page.text("#analyze"), "Apply changes");
+    await page.page.click("#analyze");
+    await page.page.waitForFunction(() => document.getElementById("comparison").rows.length === 3);
+    assert.ok(Number.parseInt(await page.text("#progress-text")) >= 3, "the finished layers are not computed again");
+    await page.page.waitForSelector("body[data-run=complete]", { timeout: 120_000 });
+    await page.settled();
+    assert.equal(await page.text("#analyze"), "Analyze");
+    const { rows, levels } = await report(page);
+    assert.deepEqual([rows.length, levels.length], [80, 2]);
+  });
+
   onPage("layers whose rows are in view come first", async (page) => {
     await page.give(named("long.safetensors", safetensors(Array.from({ length: 60 }, (_, i) => matrix(`layer.${i}.weight`, 384, 384, i + 1)))));
     await page.page.click("#analyze");

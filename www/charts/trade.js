@@ -22,7 +22,7 @@ export function trade() {
   const measure = make("select", { id: "trade-measure", onchange: redraw }, ...DAMAGES.map(([key, label]) => make("option", { value: key }, label)));
   const picture = chart("chart-trade", "Scatter chart of bits per weight against the damage of each level. The same numbers stand in the table below.", option);
   const numbers = numbersBeside("Size and damage as a table", tabulate);
-  const about = make("p", { className: "quiet note" }, "The line joins the levels that no other beats in both size and damage. Bits count scales; embeddings and norms are not in it.");
+  const about = make("p", { className: "quiet note" }, "The line joins the levels that no other beats in both size and damage. Bits count scales; embeddings and norms are not in it. Levels that some layers can't take are left out: their means are of other layers.");
   const element = make("div", {}, make("div", { className: "chart-controls" }, make("div", { className: "filters" }, make("label", { htmlFor: "trade-measure" }, "Damage by"), measure)), picture.element, about, numbers.element);
 
   function redraw() {
@@ -39,7 +39,7 @@ export function trade() {
     const { key, less } = damage();
     const all = rows
       .map((row) => ({ row, i: levels.findIndex(({ name }) => name === row.quantization), bits: value(row.bits_per_weight_mean), harm: value(row[key]) }))
-      .filter(({ i, bits, harm }) => i > 0 && Number.isFinite(bits) && Number.isFinite(harm));
+      .filter(({ row, i, bits, harm }) => i > 0 && !row.measures?.layers_without_error && Number.isFinite(bits) && Number.isFinite(harm));
     const beats = (/** @type {typeof all[0]} */ a, /** @type {typeof all[0]} */ b) =>
       a.bits <= b.bits && (less ? a.harm <= b.harm : a.harm >= b.harm) && (a.bits < b.bits || a.harm !== b.harm);
     return all.map((point) => ({ ...point, best: !all.some((other) => beats(other, point)) })).sort((a, b) => a.bits - b.bits);

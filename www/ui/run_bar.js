@@ -9,10 +9,10 @@ const MIN_FRACTION = 0.005;
 /** A screen reader hears of the progress at these steps only. */
 const ANNOUNCED = 0.25;
 
-/** Analyze, Preview, Cancel, the time it would take, progress and time left. Tells "analyze", "preview" and "cancel". */
+/** Analyze, Preview, Cancel, the time it would take, progress and time left. Tells "analyze", "change" (of a running one), "preview" and "cancel". */
 export function runBar() {
   const { on, tell } = events();
-  const analyze = make("button", { type: "button", id: "analyze", className: "primary", onclick: () => tell("analyze") }, "Analyze");
+  const analyze = make("button", { type: "button", id: "analyze", className: "primary", onclick: () => tell(cancel.disabled ? "analyze" : "change") }, "Analyze");
   const preview = make("button", { type: "button", id: "preview", hidden: true, onclick: () => tell("preview") }, "Preview");
   const estimate = make("p", { className: "estimate", id: "estimate", role: "status" });
   const cancel = make("button", { type: "button", id: "cancel", onclick: () => tell("cancel") }, "Cancel");
@@ -61,6 +61,7 @@ export function runBar() {
       const was = !cancel.disabled;
       run = shown;
       analyze.disabled = !ready || running;
+      analyze.textContent = "Analyze";
       preview.disabled = !ready || running;
       cancel.disabled = !running;
       if (was && !running && run) {
@@ -72,6 +73,12 @@ export function runBar() {
       write();
     },
     progress: write,
+    /** While an analysis runs: the settings are no longer those it was started with. */
+    offerChange() {
+      if (cancel.disabled) return;
+      analyze.textContent = "Apply changes";
+      analyze.disabled = false;
+    },
     /** @param {string} sentence what would be computed and how long that would take */
     estimate(sentence) {
       estimate.textContent = sentence;

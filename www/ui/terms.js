@@ -4,7 +4,7 @@
  * their hints and the list of terms under the tables never disagree.
  * @import { ComparisonRow, Row } from "../types.js"
  */
-import { NONE, change, fixed, percent, shape, value, whole } from "./numbers.js";
+import { NONE, change, count, fixed, percent, shape, value, whole } from "./numbers.js";
 
 /**
  * @template R
@@ -24,7 +24,11 @@ export const COMPARISON = [
     key: "relative_error_mean",
     heading: "Relative error",
     means: "Mean over layers of ‖W′ − W‖ / ‖W‖ in the Frobenius norm: how far quantization moved the weights.",
-    text: (row) => percent(row.relative_error_mean),
+    // Over part of the layers it is no mean to compare with the others.
+    text: (row) => {
+      const without = value(number(row, "layers_without_error"));
+      return without > 0 ? `${percent(row.relative_error_mean)} (${count(row.num_layers - without, "layer")})` : percent(row.relative_error_mean);
+    },
   },
   { key: "sqnr_db_mean", heading: "SQNR, dB", means: "Signal to quantization noise ratio, mean over layers: 20 dB is an error of 10%, 40 dB of 1%.", text: (row) => fixed(row.sqnr_db_mean, 1) },
   { key: "spark_error", heading: "Error by layer", kind: "spark", means: "Relative error of each layer, from first to last; all levels on one scale.", text: () => "" },

@@ -28,6 +28,9 @@ fn check(path: &Path, module: &str, faults: &mut Vec<String>) {
         }
         return;
     }
+    if path.extension().is_none_or(|extension| extension != "rs") {
+        return;
+    }
     let text = fs::read_to_string(path).unwrap();
     // Tests may look anywhere.
     let text = text.split("#[cfg(test)]").next().unwrap();

@@ -72,7 +72,9 @@ async function hubFiles({ model, revision, path }) {
   const kind = safe.length ? safe : names;
   const standard = kind.filter((name) => /(^|\/)model(-\d{5}-of-\d{5})?\.safetensors$/.test(name));
   const chosen = standard.length ? standard : kind.length === 1 || kind.every((name) => SHARD.test(name)) ? kind : [];
-  if (chosen.length) return chosen.map(resolve);
+  const config = chosen[0]?.replace(/[^/]*$/, "config.json"); // says how quantized weights are packed
+  const beside = list.some((each) => each.path === config) ? [config] : [];
+  if (chosen.length) return [...chosen, ...beside].map(resolve);
   if (names.length === 0) throw new FilesError(`${model} has no .safetensors or .gguf file${path ? ` in ${path}` : ""}.`);
   throw new FilesError(`${model} holds several models: write one of them after its name, as ${model}/${names[0]} (or ${names.slice(1, 4).join(", ")}${names.length > 4 ? ", …" : ""}).`);
 }

@@ -1,9 +1,20 @@
 // @ts-check
 /** From what was dropped or picked to the files of one model. */
 
-/** Where a folder has files of several kinds, those of the first are the model. */
-const KINDS = [/\.safetensors$/i, /\.gguf$/i];
-const INDEX = /\.safetensors\.index\.json$/i;
+/**
+ * Where a folder has files of several kinds, those of the first are the model; an index says which shard holds what.
+ * @type {{files: RegExp, index?: RegExp}[]}
+ */
+const KINDS = [
+  { files: /\.safetensors$/i, index: /\.safetensors\.index\.json$/i },
+  { files: /^pytorch_model.*\.bin$/i, index: /\.bin\.index\.json$/i },
+  { files: /\.gguf$/i },
+  { files: /\.(bin|pth|pt)$/i },
+  { files: /\.(npz|npy)$/i },
+];
+/** Says how quantized weights are packed. */
+const CONFIG = "config.json";
+const WANTED = "drop a model file (.safetensors, .gguf, .bin, .pth, .npz), all shards of a model, or its folder.";
 /** A folder with more entries than this is hardly a model: stop walking. */
 const MAX_ENTRIES = 20_000;
 
@@ -51,15 +62,13 @@ export function filesOfInput(list) {
  * @returns {{files: import("./types.js").Source[], ignored: number}}
  */
 export function chooseModel(found) {
-  if (found.length === 0) throw new FilesError("There is no file in what you gave: drop a .safetensors or .gguf file, all shards of a model, or its folder.");
-  const kind = KINDS.find((each) => found.some(({ file }) => each.test(file.name)));
-  const models = found.filter(({ file }) => kind?.test(file.name));
+  if (found.length === 0) throw new FilesError(`There is no file in what you gave: ${WANTED}`);
+  const kind = KINDS.find(({ files, index }) => found.some(({ file }) => files.test(file.name) || index?.test(file.name)));
   const single = found[0];
-  if (models.length === 0 && found.length === 1 && single.folder === "") return { files: [single.file], ignored: 0 };
-  if (models.length === 0 && !found.some(({ file }) => INDEX.test(file.name))) {
-    throw new FilesError(`There is no model file among the ${count(found.length, "file")} you gave: drop a .safetensors or .gguf file, all shards of a model, or its folder.`);
-  }
-  const kept = found.filter(({ file }) => kind?.test(file.name) || INDEX.test(file.name));
+  if (!kind && found.length === 1 && single.folder === "") return { files: [single.file], ignored: 0 };
+  if (!kind) throw new FilesError(`There is no model file among the ${count(found.length, "file")} you gave: ${WANTED}`);
+  const models = found.filter(({ file }) => kind.files.test(file.name));
+  const kept = found.filter(({ file }) => kind.files.test(file.name) || kind.index?.test(file.name) || file.name === CONFIG);
   const depth = (/** @type {Found} */ { folder }) => (folder === "" ? 0 : folder.split("/").length);
   const top = Math.min(...(models.length ? models : kept).map(depth));
   const folders = [...new Set((models.length ? models : kept).filter((each) => depth(each) === top).map(({ folder }) => folder))];

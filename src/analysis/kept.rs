@@ -79,7 +79,7 @@ fn is_same_way(a: &Settings, b: &Settings) -> bool {
 mod tests {
     use super::*;
     use crate::analysis::{Analysis, Limits, Next};
-    use crate::format::{Header, Model, ModelBuilder, TensorInfo};
+    use crate::format::{Header, Model, ModelBuilder, Storage, TensorInfo};
     use crate::progress::Cancellation;
     use crate::report::RunStatus;
     use safetensors::Dtype;
@@ -95,6 +95,7 @@ mod tests {
             shape: vec![ROWS, COLS],
             begin: 8,
             end: 8,
+            storage: Storage::Plain,
         });
         let mut builder = ModelBuilder::default();
         builder.add_file("m.safetensors", 8, Header { tensors: tensors.to_vec(), ..Header::default() }).unwrap();

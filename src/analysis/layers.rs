@@ -363,13 +363,17 @@ mod tests {
             ("embeddings.word.weight", SHAPE),
             ("h.0.q.weight", SHAPE),
             ("h.1.q.weight", SHAPE),
+            ("token_embd.weight", SHAPE),
             ("transformer.wte.weight", SHAPE),
         ]]);
         let picked = |layers: &str| select(&m, &Options { layers: layers.to_owned(), ..Options::default() }).unwrap();
         assert_eq!(ids(&picked("h.*,*wte.weight")).len(), 3);
         assert_eq!(ids(&picked("h.1.q")), [(2, "h.1.q")]);
         assert_eq!(picked("h.1.q").skipped[0].reason, "not among the layers asked for");
-        assert_eq!(picked("").layers.iter().map(|l| l.info.counted).collect::<Vec<_>>(), [false, true, true, false]);
+        assert_eq!(
+            picked("").layers.iter().map(|l| l.info.counted).collect::<Vec<_>>(),
+            [false, true, true, false, false]
+        );
     }
 
     #[test]

@@ -330,19 +330,23 @@ fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head>
         _ => scheme.label().map_or_else(|| scheme.to_string(), |label| format!("{scheme} ({label})")),
     };
     Ok(Head {
-        model: ModelInfo {
-            files: model.files.clone(),
-            format: model.format.name().to_owned(),
-            tensors: model.tensors.len() as u64,
-            parameters: model.tensors.iter().map(|t| t.info.elements()).sum(),
-            bytes: model.files.iter().map(|f| f.size).sum(),
-        },
+        model: model_info(model),
         settings: options.settings()?,
         levels: levels.iter().map(|scheme| LevelInfo { name: scheme.to_string(), label: label(scheme) }).collect(),
         layers: selection.layers.iter().map(|layer| layer.info.clone()).collect(),
         skipped: selection.skipped.clone(),
         notes: notes(options, &levels, model),
     })
+}
+
+pub(super) fn model_info(model: &Model) -> ModelInfo {
+    ModelInfo {
+        files: model.files.clone(),
+        format: model.format.name().to_owned(),
+        tensors: model.tensors.len() as u64,
+        parameters: model.tensors.iter().map(|t| t.info.elements()).sum(),
+        bytes: model.files.iter().map(|f| f.size).sum(),
+    }
 }
 
 /// What a reader of the numbers should know, in the order of its weight.
@@ -359,6 +363,9 @@ fn notes(options: &Options, levels: &[Scheme], model: &Model) -> Vec<String> {
     });
     if options.method() == Method::Gram {
         notes.push("matrix_rank, rank_loss, entropy and sv_min come from the Gram matrix, which can't see singular values below about 3e-7 of the largest; --svd computes true singular values.".to_owned());
+    }
+    if model.tensors.iter().any(|t| t.info.is_quantized()) {
+        notes.push("The model is quantized already: its weights are dequantized as its own tool does it, and every level starts from there.".to_owned());
     }
     if levels.iter().any(|level| level.label() == Some("no imatrix")) {
         notes.push("GGUF levels are made without importance matrix: one changes 15 to 45 % of the bytes, so files made with one differ.".to_owned());

@@ -32,11 +32,7 @@ pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
         // Before hours of work, not after.
         fs::create_dir_all(folder).map_err(|e| Failure::write(folder, &e))?;
     }
-    let cancellation = Cancellation::default();
-    let flag = cancellation.clone();
-    ctrlc::set_handler(move || flag.cancel())
-        .map_err(|e| Failure::Core(Error::Unsupported(format!("can't listen for Ctrl-C: {e}"))))?;
-
+    let cancellation = cancellation()?;
     let report = analyse(arguments, source, &cancellation)?;
     let correlations = scores.map(|scores| correlate(&report.comparison, &scores));
     if let Some(folder) = &arguments.output_dir {
@@ -73,15 +69,12 @@ fn read_scores(path: &Path, arguments: &Analyze) -> Result<Vec<Score>, Failure> 
 fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation) -> Result<ModelReport, Failure> {
     // How long a finished layer or Ctrl-C may go unnoticed.
     const LOOK: Duration = Duration::from_millis(50);
-    let threads = arguments.threads.map_or_else(default_threads, usize::from);
+    let (threads, pool) = thread_pool(arguments.threads)?;
     let backend::Choice { backend, reason } = backend::choose(arguments.backend, threads)?;
     if !arguments.quiet && !backend.is_reproducible() {
         eprintln!("backend: {} ({reason}); last digits may differ from other machines'", backend.name());
     }
     select(backend);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| {
-        Failure::Core(Error::Options(format!("can't start {threads} threads: {e}; try fewer with --threads")))
-    })?;
     let limits = Limits {
         threads,
         memory: memory(arguments, &source),
@@ -110,6 +103,24 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
     Ok(analysis.report(status))
 }
 
+/// Threads that compute, by default one a core.
+pub(super) fn thread_pool(wanted: Option<u16>) -> Result<(usize, rayon::ThreadPool), Failure> {
+    let threads = wanted.map_or_else(default_threads, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| {
+        Failure::Core(Error::Options(format!("can't start {threads} threads: {e}; try fewer with --threads")))
+    })?;
+    Ok((threads, pool))
+}
+
+/// Raised by Ctrl-C.
+pub(super) fn cancellation() -> Result<Cancellation, Failure> {
+    let cancellation = Cancellation::default();
+    let flag = cancellation.clone();
+    ctrlc::set_handler(move || flag.cancel())
+        .map_err(|e| Failure::Core(Error::Unsupported(format!("can't listen for Ctrl-C: {e}"))))?;
+    Ok(cancellation)
+}
+
 /// Room for the layers in flight, in bytes: by default three times the largest analysed tensor in f32, so that it can be
 /// worked on whatever its shape, and enough for many small ones.
 fn memory(arguments: &Analyze, source: &Source) -> u64 {
@@ -130,10 +141,10 @@ fn memory(arguments: &Analyze, source: &Source) -> u64 {
 }
 
 /// The progress bar on stderr, if that is a terminal.
-struct ProgressView(ProgressBar);
+pub(super) struct ProgressView(ProgressBar);
 
 impl ProgressView {
-    fn new(quiet: bool) -> Self {
+    pub fn new(quiet: bool) -> Self {
         let target = if quiet || !std::io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
@@ -148,13 +159,13 @@ impl ProgressView {
         Self(bar)
     }
 
-    fn show(&self, progress: Progress) {
+    pub fn show(&self, progress: Progress) {
         self.0.set_message(format!("{}/{} layers", progress.layers_done, progress.layers_total));
         // The work, not the number of layers: the largest come first, and the time left is honest.
         self.0.set_position((1000.0 * progress.work_done / progress.work_total) as u64);
     }
 
-    fn finish(&self) {
+    pub fn finish(&self) {
         self.0.finish_and_clear();
     }
 }

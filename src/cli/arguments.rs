@@ -31,6 +31,8 @@ pub(super) enum Command {
     Bench(Bench),
     /// List the quantization schemes, with the bits a weight takes and what they need of a shape.
     Schemes(Schemes),
+    /// Compare a model with a quantized form of it: what each weight was quantized with, and what that did to it.
+    Compare(Compare),
     /// Quantize a model and write the dequantized weights as safetensors.
     Quantize(Quantize),
 }
@@ -43,7 +45,7 @@ impl Default for Command {
 
 #[derive(Debug, Parser)]
 pub(super) struct Analyze {
-    /// A .safetensors file, a folder with one model, or a *.safetensors.index.json. Default: the built-in demo model.
+    /// A model file (.safetensors, .gguf, .bin, .pth, .npz), a folder with one model, or an index of shards. Default: the built-in demo model.
     pub model: Option<PathBuf>,
 
     #[command(flatten)]
@@ -98,7 +100,7 @@ pub(super) struct Analyze {
 
 #[derive(Debug, Args)]
 pub(super) struct Describe {
-    /// A .safetensors file, a folder with one model, or a *.safetensors.index.json. Default: the built-in demo model.
+    /// A model file (.safetensors, .gguf, .bin, .pth, .npz), a folder with one model, or an index of shards. Default: the built-in demo model.
     pub model: Option<PathBuf>,
 
     #[command(flatten)]
@@ -107,6 +109,38 @@ pub(super) struct Describe {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = RowsFormatArg::Table)]
     pub format: RowsFormatArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Compare {
+    /// The original: a model file, a folder with one model, or an index of shards.
+    pub original: PathBuf,
+
+    /// The quantized model, in whatever format: GGUF, GPTQ, AWQ, bitsandbytes, MLX, ...
+    pub quantized: PathBuf,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// What to print: the worst weights as a table, all as CSV, or the report as JSON.
+    #[arg(long, value_enum, default_value_t = RowsFormatArg::Table)]
+    pub format: RowsFormatArg,
+
+    /// Weights in the table.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub rows: usize,
+
+    /// Threads that compute. Default: one per core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// Memory for weights in flight, in MB. Default: enough for the largest.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..))]
+    pub memory: Option<u64>,
+
+    /// No progress on stderr.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]

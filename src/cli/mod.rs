@@ -4,6 +4,7 @@ mod analyze;
 mod arguments;
 mod backend;
 mod bench;
+mod compare;
 mod describe;
 mod measures;
 mod quantize;
@@ -85,6 +86,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
     Kernel::from_environment().map_err(|e| Error::Options(format!("the environment variable {VARIABLE}: {e}")))?;
     match command {
         Command::Analyze(arguments) => analyze::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Describe(arguments) => describe::run(&arguments),
         Command::Schemes(arguments) => schemes::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::error::{Error, quoted};
-use crate::format::{FileReader, Model, ModelBuilder, TensorEntry, is_index_name, parse_index};
+use crate::format::{FileReader, Model, ModelBuilder, Part, TensorEntry, is_index_name, parse_index};
 
 /// The demo model: two encoder blocks of MiniLM-L6 in F16. See `www/demo/README.md`.
 const DEMO: &[u8] = include_bytes!("../../www/demo/demo.safetensors");
@@ -32,7 +32,7 @@ impl Source {
         match path {
             None => named.push((DEMO_NAME.to_owned(), Bytes::Embedded(DEMO))),
             Some(path) => {
-                for path in model_files(path)? {
+                for path in with_config(model_files(path)?) {
                     let file = File::open(&path).map_err(|e| Failure::read(&path, &e))?;
                     named.push((file_name(&path), Bytes::File(path, file)));
                 }
@@ -57,9 +57,14 @@ impl Source {
     pub fn read(&mut self, tensor: &TensorEntry) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         for part in tensor.parts() {
-            self.files[part.file].read(part.begin, part.end - part.begin, &mut bytes)?;
+            self.read_part(part, &mut bytes)?;
         }
         Ok(bytes)
+    }
+
+    /// Appends the bytes of a part.
+    pub fn read_part(&mut self, part: Part, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+        self.files[part.file].read(part.begin, part.end - part.begin, bytes)
     }
 }
 
@@ -97,8 +102,15 @@ fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
+/// With the `config.json` beside them, which may say how the weights are quantized.
+fn with_config(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let beside = files.first().map(|file| file.with_file_name("config.json"));
+    files.extend(beside.filter(|config| config.is_file()));
+    files
+}
+
 /// The files of the model at `path`: the file itself, the shards beside an index, or in a folder the index, else
-/// `model*.safetensors`, else all `.safetensors` files, else the `.gguf` files.
+/// `model*.safetensors`, else all `.safetensors` files, else `pytorch_model*.bin`, else the `.gguf` files.
 fn model_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let metadata = fs::metadata(path).map_err(|e| Failure::read(path, &e))?;
     if metadata.is_dir() {
@@ -116,7 +128,11 @@ fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         paths.push(entry.map_err(|e| Failure::read(folder, &e))?.path());
     }
     paths.sort();
-    let indexes: Vec<&PathBuf> = paths.iter().filter(|p| is_index_name(&file_name(p))).collect();
+    let mut indexes: Vec<&PathBuf> = paths.iter().filter(|p| is_index_name(&file_name(p))).collect();
+    // Many models are there twice, as safetensors and as PyTorch files.
+    if indexes.iter().any(|p| file_name(p).ends_with(".safetensors.index.json")) {
+        indexes.retain(|p| file_name(p).ends_with(".safetensors.index.json"));
+    }
     if let [index] = indexes[..] {
         return indexed_files(index);
     }
@@ -133,7 +149,9 @@ fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     };
     let files = with_extension("safetensors");
     let models: Vec<PathBuf> = files.iter().filter(|p| file_name(p).starts_with("model")).cloned().collect();
-    for chosen in [models, files] {
+    let torch: Vec<PathBuf> =
+        with_extension("bin").into_iter().filter(|p| file_name(p).starts_with("pytorch_model")).collect();
+    for chosen in [models, files, torch] {
         if !chosen.is_empty() {
             return Ok(chosen);
         }

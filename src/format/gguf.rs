@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use safetensors::Dtype;
 
-use super::tensor::{FileFormat, Header, Storage, TensorInfo};
+use super::tensor::{FileFormat, Header, MAX_EXPERTS, Storage, TensorInfo};
 use crate::error::{Error, Result, quoted};
 use crate::quant::BlockType;
 
@@ -15,8 +15,6 @@ pub(super) const MAGIC: &[u8; 4] = b"GGUF";
 const MAX_HEADER_BYTES: u64 = 256_000_000;
 /// Texts in the metadata that are longer are not kept: chat templates, licences.
 const MAX_KEPT_TEXT: u64 = 1024;
-/// More than any mixture has; a tensor that claims more is left whole.
-const MAX_EXPERTS: u64 = 4096;
 /// ggml has no more.
 const MAX_DIMENSIONS: u32 = 4;
 
@@ -182,7 +180,7 @@ impl Reader<'_> {
         self.check_layout(&mut tensors)?;
         tensors = tensors.into_iter().flat_map(experts).collect();
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Header { tensors, metadata, format: FileFormat::Gguf })
+        Ok(Header { tensors, metadata, format: FileFormat::Gguf, ..Header::default() })
     }
 
     fn metadata(&mut self, pairs: u64) -> Result<BTreeMap<String, String>, Stop> {
@@ -293,7 +291,7 @@ impl Reader<'_> {
         })?;
         let (block, size) = match storage {
             Storage::Blocks(kind) => kind.block(),
-            Storage::Plain => (1, dtype.bitsize() / 8),
+            _ => (1, dtype.bitsize() / 8),
         };
         let (block, size) = (block as u64, size as u64);
         let cols = shape.last().copied().unwrap_or(1);

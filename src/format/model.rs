@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::packed::{Config, assemble};
 use super::reader::Contents;
 use super::shards::{ShardIndex, shard_of};
-use super::tensor::{FileFormat, Header, TensorInfo};
+use super::tensor::{FileFormat, Header, Storage, TensorInfo};
 use crate::error::{Error, Result, quoted};
 
 /// One file of a model.
@@ -39,7 +40,11 @@ pub struct Part {
 impl TensorEntry {
     /// Where its bytes are: what [`TensorInfo::decode`] takes, in this order.
     pub fn parts(&self) -> Vec<Part> {
-        vec![Part { file: self.file, begin: self.info.begin, end: self.info.end }]
+        let mut parts = vec![Part { file: self.file, begin: self.info.begin, end: self.info.end }];
+        if let Storage::Packed(packed) = &self.info.storage {
+            parts.extend(packed.parts());
+        }
+        parts
     }
 }
 
@@ -55,6 +60,8 @@ pub struct Model {
     pub has_index: bool,
     /// What kind of files they are.
     pub format: FileFormat,
+    /// Settings and free text of the first file that has any: untrusted.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Collects the headers of a model's files, in any order.
@@ -62,6 +69,7 @@ pub struct Model {
 pub struct ModelBuilder {
     files: BTreeMap<String, (u64, Header)>,
     index: Option<(String, ShardIndex)>,
+    config: Config,
 }
 
 impl ModelBuilder {
@@ -73,6 +81,10 @@ impl ModelBuilder {
         match contents {
             Contents::Header(header) => self.add_file(&name, size, header),
             Contents::Index(index) => self.add_index(&name, index),
+            Contents::Config(config) => {
+                self.config = config;
+                Ok(())
+            }
         }
     }
 
@@ -107,7 +119,7 @@ impl ModelBuilder {
     ///
     /// # Errors
     /// [`Error::Options`] without any file; [`Error::Format`] if a shard is missing, the index names a tensor that its
-    /// file has not, or two files hold the same tensor.
+    /// file has not, two files hold the same tensor, or a quantized weight lacks its scales or has an odd shape.
     pub fn finish(self) -> Result<Model> {
         if self.files.is_empty() && self.index.is_none() {
             return Err(Error::Options(
@@ -122,9 +134,14 @@ impl ModelBuilder {
         let format = self.check_formats()?;
         let mut model = Model { has_index: rank.is_some(), format, ..Model::default() };
         let mut home: HashMap<String, usize> = HashMap::new();
+        let mut notes = BTreeMap::new();
         for (name, (size, header)) in self.files {
             let file = model.files.len();
             let mut tensors = header.tensors;
+            notes.extend(header.notes);
+            if model.metadata.is_empty() {
+                model.metadata = header.metadata;
+            }
             if let Some(rank) = &rank {
                 // Tensors the index does not name come last, by name.
                 tensors.sort_by_key(|t| rank.get(&t.name).copied().unwrap_or(usize::MAX));
@@ -143,6 +160,7 @@ impl ModelBuilder {
             }
             model.files.push(ModelFile { name, size });
         }
+        model.tensors = assemble(model.tensors, &notes, &self.config)?;
         Ok(model)
     }
 
@@ -215,7 +233,7 @@ fn index_order(index: &ShardIndex) -> HashMap<String, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Storage, parse_index};
+    use crate::format::parse_index;
     use safetensors::Dtype;
 
     fn header(names: &[&str]) -> Header {

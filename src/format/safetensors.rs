@@ -184,7 +184,8 @@ impl<'de> Deserialize<'de> for RawHeader {
                         return Err(A::Error::custom(format!("the tensor {} is named twice", quoted(&name))));
                     }
                     if name == "__metadata__" {
-                        header.metadata = map.next_value()?;
+                        // MLX writes null for none.
+                        header.metadata = map.next_value::<Option<_>>()?.unwrap_or_default();
                     } else {
                         let tensor =
                             map.next_value().map_err(|e| A::Error::custom(format!("tensor {}: {e}", quoted(&name))))?;

@@ -16,10 +16,10 @@ pub struct ShardIndex {
 
 /// Whether a file of this name is a shard index.
 pub fn is_index_name(file: &str) -> bool {
-    file.ends_with(".safetensors.index.json")
+    file.ends_with(".safetensors.index.json") || file.ends_with(".bin.index.json")
 }
 
-/// Parses a `*.safetensors.index.json`.
+/// Parses a `*.safetensors.index.json` or `*.bin.index.json`.
 ///
 /// # Errors
 /// [`Error::Format`]: broken JSON, no `weight_map`, a tensor named twice, a shard that is not a plain file name.
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Entries {
 /// The number of shards that a name like `model-00001-of-00003.safetensors` promises, with the name's stem; `None` for
 /// other names.
 pub(super) fn shard_of(file: &str) -> Option<(&str, u32)> {
-    let stem = file.strip_suffix(".safetensors").or_else(|| file.strip_suffix(".gguf"))?;
+    let stem = [".safetensors", ".gguf", ".bin"].iter().find_map(|end| file.strip_suffix(end))?;
     let (rest, count) = stem.rsplit_once("-of-")?;
     let (prefix, number) = rest.rsplit_once('-')?;
     let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());

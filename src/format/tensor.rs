@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use safetensors::Dtype;
 
+use super::packed::Packed;
 use crate::error::{Error, Result, quoted};
 use crate::quant::BlockType;
 use crate::tensor::decode_f32;
@@ -13,9 +14,16 @@ use crate::tensor::decode_f32;
 pub enum Storage {
     /// One after another, row-major, each as its dtype says.
     Plain,
+    /// Each as its dtype says, so many values apart along each dimension.
+    Strided(Vec<u64>),
     /// In ggml's blocks, along rows.
     Blocks(BlockType),
+    /// As codes, with scales and what else belongs to them in other places.
+    Packed(Box<Packed>),
 }
+
+/// More experts than any mixture has; a tensor that claims more is not taken apart.
+pub(super) const MAX_EXPERTS: u64 = 4096;
 
 /// One tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +34,7 @@ pub struct TensorInfo {
     pub dtype: Dtype,
     /// Its dimensions, outermost first.
     pub shape: Vec<u64>,
-    /// First byte, counted from the start of the file.
+    /// First byte, counted from the start of the file; of a packed tensor the first byte of its codes.
     pub begin: u64,
     /// One past the last byte, counted from the start of the file.
     pub end: u64,
@@ -43,19 +51,24 @@ impl TensorInfo {
     /// What people call the way it is stored: a dtype, a block type, or a checkpoint's scheme.
     pub fn stored_as(&self) -> String {
         match &self.storage {
-            Storage::Plain => self.dtype.to_string(),
+            Storage::Plain | Storage::Strided(_) => self.dtype.to_string(),
             Storage::Blocks(kind) => kind.name().to_owned(),
+            Storage::Packed(packed) => packed.to_string(),
         }
     }
 
     /// Whether a quantizer made it.
     pub fn is_quantized(&self) -> bool {
-        self.storage != Storage::Plain
+        matches!(self.storage, Storage::Blocks(_) | Storage::Packed(_))
     }
 
     /// Bytes of all that belongs to it, scales included.
     pub fn bytes(&self) -> u64 {
-        self.end - self.begin
+        let others = match &self.storage {
+            Storage::Packed(packed) => packed.parts().map(|part| part.end - part.begin).sum(),
+            _ => 0,
+        };
+        self.end - self.begin + others
     }
 
     /// Bits that a value takes, scales included; `None` without values.
@@ -73,22 +86,45 @@ impl TensorInfo {
     /// As [`decode_f32`]; [`Error::Format`] if `bytes` or `out` have not the right length, or what is stored makes no sense
     /// (a group that does not exist).
     pub fn decode(&self, bytes: &[u8], out: &mut [f32]) -> Result<()> {
-        if bytes.len() as u64 != self.bytes() || out.len() as u64 != self.elements() {
-            return Err(Error::Format(format!(
-                "tensor {} of {} values takes {} bytes, not {}",
-                quoted(&self.name),
-                self.elements(),
-                self.bytes(),
-                bytes.len()
-            )));
-        }
         match &self.storage {
             Storage::Plain => decode_f32(self.dtype, bytes, out),
+            _ if bytes.len() as u64 != self.bytes() || out.len() as u64 != self.elements() => {
+                Err(Error::Format(format!(
+                    "tensor {} of {} values takes {} bytes, not {}",
+                    quoted(&self.name),
+                    self.elements(),
+                    self.bytes(),
+                    bytes.len()
+                )))
+            }
+            Storage::Strided(strides) => self.gather(strides, bytes, out),
             Storage::Blocks(kind) => {
                 kind.dequantize(bytes, out);
                 Ok(())
             }
+            Storage::Packed(packed) => packed.decode(self, bytes, out),
         }
+    }
+}
+
+impl TensorInfo {
+    fn gather(&self, strides: &[u64], bytes: &[u8], out: &mut [f32]) -> Result<()> {
+        let mut values = vec![0.0; 8 * bytes.len() / self.dtype.bitsize()];
+        decode_f32(self.dtype, bytes, &mut values)?;
+        let mut index = vec![0_u64; self.shape.len()];
+        for out in out {
+            let at: u64 = index.iter().zip(strides).map(|(i, stride)| i * stride).sum();
+            *out = values[at as usize];
+            // The next index, the last dimension first.
+            for (i, dim) in index.iter_mut().zip(&self.shape).rev() {
+                *i += 1;
+                if *i < *dim {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -99,6 +135,8 @@ pub struct Header {
     pub tensors: Vec<TensorInfo>,
     /// Free text and settings: untrusted.
     pub metadata: BTreeMap<String, String>,
+    /// The bytes of small tensors that say how others are packed, by name.
+    pub notes: BTreeMap<String, Vec<u8>>,
     /// What kind of file it is.
     pub format: FileFormat,
 }
@@ -111,6 +149,10 @@ pub enum FileFormat {
     Safetensors,
     /// `.gguf`.
     Gguf,
+    /// `PyTorch`'s zip of a pickle and raw storages.
+    Pytorch,
+    /// numpy's `.npy` or `.npz`.
+    Numpy,
 }
 
 impl FileFormat {
@@ -119,6 +161,8 @@ impl FileFormat {
         match self {
             FileFormat::Safetensors => "safetensors",
             FileFormat::Gguf => "GGUF",
+            FileFormat::Pytorch => "PyTorch",
+            FileFormat::Numpy => "NumPy",
         }
     }
 }

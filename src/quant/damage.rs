@@ -105,6 +105,11 @@ impl Damage {
         (weight > 0.0).then(|| (sum(&self.levels.error) / weight).sqrt())
     }
 
+    /// `||W||_F^2`.
+    pub fn squared_norm(&self) -> f64 {
+        sum(&self.weight)
+    }
+
     /// Signal-to-quantization-noise ratio, `-20 log10(relative error)` in decibels; infinite without any error.
     pub fn sqnr_db(&self) -> Option<f64> {
         self.relative_error().map(|error| -20.0 * libm::log10(error))

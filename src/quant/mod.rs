@@ -27,4 +27,5 @@ pub use naive::{Arithmetic, NaiveGrid, Range, WholeLevels};
 pub use quantized::Quantized;
 pub use recipe::{FileType, ModelTensor, module};
 pub use registry::{SchemeInfo, schemes};
+pub(crate) use rounding::{SmallFloat, power_of_two};
 pub use scheme::{Applied, DEFAULT_LEVELS, Scheme, parse_levels};

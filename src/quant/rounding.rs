@@ -23,7 +23,7 @@ pub(super) fn half_away(value: f32) -> f32 {
 
 /// A float of 4 to 8 bits without infinities: sign, exponent, `mantissa` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct SmallFloat {
+pub(crate) struct SmallFloat {
     mantissa: u8,
     /// Exponent of the smallest normal number.
     min_exponent: i8,
@@ -111,7 +111,7 @@ impl SmallFloat {
 
 /// `2^exponent` for -149 to 127.
 #[inline]
-pub(super) fn power_of_two(exponent: i32) -> f32 {
+pub(crate) fn power_of_two(exponent: i32) -> f32 {
     if exponent >= -126 {
         f32::from_bits(((exponent + 127) as u32) << 23)
     } else {

@@ -8,7 +8,7 @@ use super::number::Number;
 use super::rows::{ComparisonRow, LayerInfo, LayerRow};
 
 /// A column: its name and how to read its cell.
-type Column<Row> = (&'static str, fn(&Row) -> String);
+pub(super) type Column<Row> = (&'static str, fn(&Row) -> String);
 
 /// `details.csv`: a row per level and layer; the level, `WeightWatcher`'s columns in its order, then ours.
 const DETAILS: &[Column<LayerRow>] = &[
@@ -101,8 +101,13 @@ const LAYERS: &[Column<LayerInfo>] = &[
 
 /// The layers as `describe` lists them.
 pub fn layers_csv(layers: &[LayerInfo]) -> String {
+    table_of(LAYERS, layers)
+}
+
+/// A table without columns beyond the fixed ones.
+pub(super) fn table_of<Row>(columns: &[Column<Row>], rows: &[Row]) -> String {
     const NONE: &Measures = &Measures::new();
-    write(LAYERS, |_| NONE, layers)
+    write(columns, |_| NONE, rows)
 }
 
 /// The rows as `details.csv`.
@@ -137,11 +142,11 @@ fn write<'a, Row: 'a>(
     writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
-fn text(value: impl Display) -> String {
+pub(super) fn text(value: impl Display) -> String {
     value.to_string()
 }
 
-fn shape(shape: &[u64]) -> String {
+pub(super) fn shape(shape: &[u64]) -> String {
     shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
 }
 

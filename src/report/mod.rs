@@ -6,6 +6,7 @@ mod curves;
 mod json;
 mod measures;
 mod number;
+mod pairs;
 mod rows;
 mod table;
 mod verdict;
@@ -15,6 +16,7 @@ pub use self::curves::{Curves, DeltaPoint};
 pub use self::json::report_json;
 pub use self::measures::{Cell, Measures};
 pub use self::number::Number;
+pub use self::pairs::{PairReport, PairRow, PairTotals, Unmatched, pairs_csv, pairs_json};
 pub use self::rows::{
     ComparisonRow, Head, LayerInfo, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,
     Settings, Skipped, Status, Summary,

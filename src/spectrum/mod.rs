@@ -4,6 +4,7 @@
 
 pub mod backend;
 mod blocks;
+mod distance;
 pub mod eigen;
 mod erg;
 mod gram;
@@ -19,6 +20,7 @@ mod tiles;
 mod vectors;
 
 pub use blocks::square_blocks;
+pub use distance::log_wasserstein;
 pub use erg::{ErgPoint, erg_point};
 pub use gram::{GramBuilder, SLICE};
 pub use gram_codes::{CODE_SLICE, CodeGramBuilder, CodePanel};

@@ -1,5 +1,7 @@
 //! The browser shell: what `www/worker.js` calls. The API is described in `www/README.md`.
 
+mod pairs;
+
 use std::time::Duration;
 
 use js_sys::Uint8Array;
@@ -14,6 +16,7 @@ use crate::progress::Cancellation;
 use crate::quant;
 use crate::report::{self, Head, LayerRow, RunStatus, comparison_csv, details_csv, report_json, report_markdown};
 
+pub use pairs::{Pairs, export_pairs};
 #[cfg(target_feature = "atomics")]
 pub use wasm_bindgen_rayon::init_thread_pool;
 

@@ -14,7 +14,7 @@ import { launch, openPage } from "./page.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 import { serve } from "./server.mjs";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const DIST = process.env.HEAVYTAIL_DIST || join(ROOT, "dist");
 export const DEMO = process.env.HEAVYTAIL_DEMO || join(ROOT, "www/demo/demo.safetensors");
 export const NATIVE = process.env.HEAVYTAIL_NATIVE || join(ROOT, "target/native-demo");

@@ -37,7 +37,9 @@ describe("what may be wrong with a file", () => {
     ["an index that names a missing shard", () => [shard(1), index({ "layer.1.weight": shard(1).name, "layer.2.weight": shard(2).name })], /00002|layer\.2/],
     ["an index that names a missing tensor", () => [shard(1), shard(2), index({ "layer.1.weight": shard(1).name, "layer.2.weight": shard(2).name, "layer.9.weight": shard(2).name })], /layer\.9\.weight/],
     ["a broken index", () => [shard(1), shard(2), named("model.safetensors.index.json", Buffer.from("{"))], /index\.json/],
-    ["files without a model", () => [named("a.txt", zeros(3)), named("b.bin", zeros(3))], /no \.safetensors file/],
+    ["files without a model", () => [named("a.txt", zeros(3)), named("b.dat", zeros(3))], /no model file/],
+    ["a GGUF file cut short", () => named("cut.gguf", Buffer.from("GGUF\x03\0\0\0")), /cut\.gguf.*cut short/],
+    ["a pickle cut short", () => named("old.pth", Buffer.from([0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9])), /old\.pth.*ends early/],
   ];
 
   onPage("is said in one sentence, and the page goes on", async (page, t) => {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/data/gguf: a small GGUF file with a tensor of random bytes for every type that the package gguf reads, and
-what the package makes of them.
+what the package makes of them; and a small model that it quantized.
 
 The blocks are uniformly random bytes, so scales are of all sizes, infinities and NaN among them. `values.json` has for
 every tensor the SHA-256 of its float32 values, little-endian, every NaN as 0x7fc00000. gguf 0.19.0.
@@ -30,8 +30,24 @@ def plain(kind, rng):
     return rng.integers(limits.min, limits.max, (ROWS, 8), dtype=dtype)
 
 
+def small():
+    """A model of two layers and an embedding, quantized by the package."""
+    rng = np.random.default_rng(21)
+    writer = gguf.GGUFWriter(FOLDER / "small.gguf", "llama")
+    weights = {"token_embd.weight": (Type.Q4_0, 40, 64), "blk.0.attn_q.weight": (Type.Q8_0, 48, 64),
+               "blk.0.ffn_down.weight": (Type.Q4_1, 32, 96)}
+    for name, (kind, rows, columns) in weights.items():
+        values = rng.standard_t(3, (rows, columns)).astype(np.float32)
+        writer.add_tensor(name, quants.quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
+    small()
     rng = np.random.default_rng(20)
     writer = gguf.GGUFWriter(FOLDER / "blocks.gguf", "llama")
     writer.add_name("random blocks")

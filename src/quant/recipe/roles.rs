@@ -112,15 +112,19 @@ const ENDINGS: &[(&str, Role)] = &[
 /// Reads a name.
 pub(super) fn place(tensor: &ModelTensor) -> Place {
     let parts: Vec<&str> = tensor.name.split('.').collect();
-    let number_after =
-        |words: &[&str]| parts.windows(2).find(|pair| words.contains(&pair[0])).and_then(|pair| pair[1].parse().ok());
-    let layer = number_after(&["blk", "layers", "layer", "h", "blocks", "block"]);
-    let expert = number_after(&["experts"]);
+    let number_after = |is_wanted: fn(&str) -> bool| {
+        parts.windows(2).find(|pair| is_wanted(pair[0])).and_then(|pair| pair[1].parse().ok())
+    };
+    let layer = number_after(|word| ["blk", "layers", "layer", "h", "blocks", "block"].contains(&word));
+    let expert = number_after(|word| word == "experts" || word.ends_with("_exps"));
     let is_output = tensor.name == "output.weight";
     let role = match tensor.name.strip_suffix(".weight") {
         _ if is_output => Role::Output,
         // llama-quantize quantizes what is named so, has two dimensions or more, and is no norm.
         Some(stem) if tensor.shape.len() >= 2 && tensor.shape.len() <= 3 && !stem.ends_with("norm") => {
+            // The experts of a GGUF file are numbered behind their tensor's name.
+            let stem =
+                stem.rsplit_once('.').map_or(stem, |(head, _)| if head.ends_with("_exps") { head } else { stem });
             let ends = |ending: &str| {
                 stem.strip_suffix(ending).is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '_']))
             };
@@ -247,6 +251,8 @@ mod tests {
         }
         let expert = place(&ModelTensor { name: "model.layers.1.mlp.experts.59.down_proj.weight", shape: &[8, 8] });
         assert_eq!((expert.role, expert.expert), (Role::Down, Some(59)));
+        let expert = place(&ModelTensor { name: "blk.1.ffn_down_exps.7.weight", shape: &[8, 8] });
+        assert_eq!((expert.role, expert.layer, expert.expert), (Role::Down, Some(1), Some(7)));
     }
 
     #[test]

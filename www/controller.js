@@ -170,12 +170,11 @@ export class Controller {
 
   /** Shows rows of an earlier run over the opened model; the next run goes on from them. @param {Head} head @param {Row[]} rows @param {Status} status */
   restore(head, rows, status) {
-    const run = this.#begin(head);
+    const run = this.#begin(head, status);
     const levels = new Map(head.layers.map(({ layer_id }) => [layer_id, new Set()]));
     for (const { layer_id, quantization } of rows) levels.get(layer_id)?.add(quantization);
     const layers_done = [...levels.values()].filter(({ size }) => size === head.levels.length).length;
     this.#receive(run, { rows, progress: { ...run.progress, layers_done } });
-    run.status = status;
     this.#enter("idle");
     void this.#compareAgain(run);
   }
@@ -246,7 +245,7 @@ export class Controller {
   }
 
   /** @param {Head} head */
-  #begin(head) {
+  #begin(head, status = "running") {
     this.run = {
       head,
       rows: [],
@@ -254,7 +253,7 @@ export class Controller {
       verdict: null,
       model: this.model,
       progress: { layers_done: 0, layers_total: head.layers.length, work_done: 0, work_total: 0 },
-      status: "running",
+      status,
       began: performance.now(),
     };
     this.#tell("run");

@@ -33,6 +33,11 @@ before(async () => {
   Object.assign(stage, { browser, server, bare, folder });
 });
 after(async () => {
+  // A run that doesn't come to its end fails; it doesn't wait for ever.
+  setTimeout(() => {
+    console.error("tests: something didn't end");
+    process.exit(1);
+  }, 60_000).unref();
   const { browser, server, bare, folder } = stage;
   await Promise.all([browser?.close(), server?.close(), bare?.close(), folder && rm(folder, { recursive: true })]);
 });

@@ -52,6 +52,7 @@ describe("results in this browser", () => {
     await page.give(path);
     await page.page.waitForSelector("body[data-run=complete]");
     assert.ok((await page.download("report.json")).equals(report), "and to the last byte");
+    assert.equal(await page.text("#progress-text"), `${LAYERS} of ${LAYERS} layers`);
 
     await page.page.click("#clear-kept");
     await page.page.waitForSelector("#kept-text:has-text('Nothing is kept')");

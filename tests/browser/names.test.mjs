@@ -2,7 +2,10 @@
 import assert from "node:assert/strict";
 import { describe } from "node:test";
 import { named, onPage } from "./frame.mjs";
-import { matrix, safetensors } from "./safetensors.mjs";
+import { fromHeader, matrix, safetensors } from "./safetensors.mjs";
+
+/** Without the content security policy, which would hide a fault. */
+const UNGUARDED = { bypassCSP: true };
 
 describe("names from files are text", () => {
   onPage("in tables, tooltips and files", async (page) => {
@@ -23,5 +26,25 @@ describe("names from files are text", () => {
     assert.equal(await page.page.evaluate(() => window.hacked), undefined);
     const report = JSON.parse(await page.download("report.json"));
     assert.ok(JSON.stringify(report).includes("reversed"));
-  });
+  }, { options: UNGUARDED });
+
+  onPage("in metadata, in messages and in addresses", async (page) => {
+    const evil = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>';
+    const header = JSON.stringify({ __metadata__: { format: evil, [evil]: evil }, "a.weight": { dtype: "F32", shape: [16, 16], data_offsets: [0, 1024] } });
+    await page.drop([named("m.safetensors", fromHeader(header, matrix("", 16, 16, 1).data))]);
+    assert.equal(await page.alert(), "");
+    await page.analyze();
+    await page.drop([named(`${evil}.safetensors`, Buffer.alloc(3))]);
+    assert.ok((await page.alert()).includes("<img"), "the name is shown as it is");
+    for (const address of [evil, `https://localhost:1/${encodeURIComponent(evil)}`]) {
+      await page.page.fill("#address", address);
+      await page.page.click("#open-address");
+      await page.settled();
+      assert.match(await page.alert(), /img/);
+    }
+    await page.page.goto(`${page.page.url()}?model=${encodeURIComponent(evil)}#${encodeURIComponent(evil)}`);
+    await page.page.waitForSelector("#alert-text");
+    assert.equal(await page.page.locator("main :is(img, script)").count(), 0);
+    assert.equal(await page.page.evaluate(() => window.hacked), undefined);
+  }, { options: UNGUARDED, complaints: [/ERR_/] });
 });

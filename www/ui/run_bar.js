@@ -38,7 +38,8 @@ export function runBar() {
     const fraction = work_total > 0 ? work_done / work_total : 0;
     bar.value = run.status === "complete" ? 1 : fraction;
     const done = `${whole(layers_done)} of ${whole(layers_total)} layers`;
-    if (run.status === "complete") text.textContent = `${done} in ${clock(seconds)}`;
+    if (run.status !== "running" && seconds === 0) text.textContent = done; // kept from an earlier visit
+    else if (run.status === "complete") text.textContent = `${done} in ${clock(seconds)}`;
     else if (run.status === "cancelled") text.textContent = `Stopped after ${clock(seconds)}: ${done}`;
     else if (seconds < MIN_SECONDS || fraction < MIN_FRACTION) text.textContent = `${done} · ${clock(seconds)} · estimating the time left`;
     else text.textContent = `${done} · ${clock(seconds)} · ${about((seconds * (1 - fraction)) / fraction)}`;

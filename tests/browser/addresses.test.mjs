@@ -1,6 +1,6 @@
 // Models that are read over the network, piece by piece, from servers of every kind.
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe } from "node:test";
+import { after, before, describe } from "node:test";
 import { named, onPage, stage } from "./frame.mjs";
 import { serveModels } from "./model_server.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
@@ -11,10 +11,18 @@ const model = () => safetensors([matrix(LAYERS[0], 32, 48, 1), matrix(LAYERS[1],
 
 /** @type {Awaited<ReturnType<typeof serveModels>>} */
 let models;
-beforeEach(async () => {
-  models = await serveModels({ "folder/model.safetensors": model(), "empty.safetensors": Buffer.alloc(0), "page.html": Buffer.from("<!doctype html><title>Not found</title>") });
+before(async () => {
+  models = await serveModels();
 });
-afterEach(() => models.close());
+after(() => models.close());
+
+/** A test with a page and a server that behaves. */
+function onModels(name, body, options) {
+  onPage(name, (page, t) => {
+    models.behave({ [ADDRESS]: model(), "empty.safetensors": Buffer.alloc(0), "page.html": Buffer.from("<!doctype html><title>Not found</title>") });
+    return body(page, t);
+  }, options);
+}
 
 const ADDRESS = "folder/model.safetensors";
 /** Opens an address as a user does. */
@@ -34,7 +42,7 @@ async function impatient(page) {
 }
 
 describe("an address", () => {
-  onPage("is read in parts, only what is needed, with the numbers of the same file dropped", async (page) => {
+  onModels("is read in parts, only what is needed, with the numbers of the same file dropped", async (page) => {
     await open(page, models.url + ADDRESS);
     assert.equal(await page.alert(), "");
     assert.equal(await page.text("#model-name"), "model.safetensors");
@@ -51,7 +59,7 @@ describe("an address", () => {
     assert.ok((await page.download("report.json")).equals(report));
   });
 
-  onPage("in the page's own address opens the model", async (page) => {
+  onModels("in the page's own address opens the model", async (page) => {
     await page.page.goto(`${stage.server.url}?url=${encodeURIComponent(models.url + ADDRESS)}`);
     await page.page.waitForSelector("#model-name:has-text('model.safetensors')");
     assert.equal(await page.page.inputValue("#address"), models.url + ADDRESS);
@@ -60,7 +68,7 @@ describe("an address", () => {
     assert.equal(await page.runStatus(), "complete");
   });
 
-  onPage("of an index, or of one shard, opens all shards", async (page) => {
+  onModels("of an index, or of one shard, opens all shards", async (page) => {
     const shards = ["m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"];
     models.files[`s/${shards[0]}`] = safetensors([matrix("a.weight", 32, 32, 3)]);
     models.files[`s/${shards[1]}`] = safetensors([matrix("b.weight", 32, 40, 4)]);
@@ -74,7 +82,7 @@ describe("an address", () => {
     assert.equal(await page.runStatus(), "complete");
   });
 
-  onPage("whose server hides ranges and ETags from other sites is read all the same", async (page) => {
+  onModels("whose server hides ranges and ETags from other sites is read all the same", async (page) => {
     models.exposed = false;
     await open(page, models.url + ADDRESS);
     await page.analyze();
@@ -83,7 +91,7 @@ describe("an address", () => {
 });
 
 describe("a name on the hub", () => {
-  onPage("is looked up there and read from there", async (page) => {
+  onModels("is looked up there and read from there", async (page) => {
     const asked = [];
     const files = { "model.safetensors": model(), "other.safetensors": Buffer.alloc(8) };
     await page.page.context().route("https://huggingface.co/**", async (route) => {
@@ -128,7 +136,7 @@ describe("what may be wrong with an address", () => {
     ["a page in place of a model", () => `${models.url}page.html`, /page\.html/],
     ["an index that is none", () => ((models.files["x.safetensors.index.json"] = Buffer.from('{"weight_map":{"a":"../../etc/passwd"}}')), `${models.url}x.safetensors.index.json`), /doesn't name files beside it/],
   ];
-  onPage("is said in one sentence", async (page, t) => {
+  onModels("is said in one sentence", async (page, t) => {
     await impatient(page);
     for (const [what, give, says] of WRONG) {
       await t.test(what, async () => {
@@ -140,7 +148,7 @@ describe("what may be wrong with an address", () => {
     }
   }, { complaints: [/CORS|Failed to load resource|ERR_/] });
 
-  onPage("a connection that breaks now and then is made again", async (page) => {
+  onModels("a connection that breaks now and then is made again", async (page) => {
     await impatient(page);
     await open(page, models.url + ADDRESS);
     const begun = models.asked;
@@ -151,7 +159,7 @@ describe("what may be wrong with an address", () => {
     assert.ok(models.asked - begun > 4);
   }, { complaints: [/Failed to load resource|ERR_/] });
 
-  onPage("a network that goes stops the run, what is finished stays, and the next run goes on", async (page) => {
+  onModels("a network that goes stops the run, what is finished stays, and the next run goes on", async (page) => {
     await impatient(page);
     await open(page, models.url + ADDRESS);
     const begun = models.asked;
@@ -165,7 +173,7 @@ describe("what may be wrong with an address", () => {
     assert.equal(await page.alert(), "");
   }, { complaints: [/Failed to load resource|ERR_/] });
 
-  onPage("a file that changes on its server is noticed", async (page) => {
+  onModels("a file that changes on its server is noticed", async (page) => {
     await impatient(page);
     await open(page, models.url + ADDRESS);
     models.etag = '"two"';

@@ -1,25 +1,29 @@
 // A server of model files on another origin, which behaves as badly as a test asks.
 import { createServer } from "node:http";
 
-/**
- * @param {Record<string, Buffer>} files by path, without the slash
- */
-export async function serveModels(files) {
+/** How a server behaves that does all it should. @param {Record<string, Buffer>} files by path, without the slash */
+const good = (files) => ({
+  files,
+  /** Whether parts of files can be asked for, whether pages of other sites may ask, and see which range they got. */
+  ranges: true,
+  cors: true,
+  exposed: true,
+  etag: '"one"',
+  /** Status for every answer in place of the file. @type {number | null} */
+  status: null,
+  /** What becomes of the nth range request: "drop" breaks the connection in the middle. @type {(n: number) => "drop" | number | null} */
+  fate: () => null,
+  /** Ranges that were sent. @type {{path: string, begin: number, end: number}[]} */
+  sent: [],
+  asked: 0,
+});
+
+export async function serveModels() {
   const site = {
+    ...good({}),
     url: "",
-    files,
-    /** Whether parts of files can be asked for, whether pages of other sites may ask, and see which range they got. */
-    ranges: true,
-    cors: true,
-    exposed: true,
-    etag: '"one"',
-    /** Status for every answer in place of the file. @type {number | null} */
-    status: null,
-    /** What becomes of the nth range request: "drop" breaks the connection in the middle. @type {(n: number) => "drop" | number | null} */
-    fate: () => null,
-    /** Ranges that were sent. @type {{path: string, begin: number, end: number}[]} */
-    sent: [],
-    asked: 0,
+    /** Forgets what it was told. @param {Record<string, Buffer>} files */
+    behave: (files) => void Object.assign(site, good(files)),
     close: () => new Promise((resolve) => server.close(resolve).closeAllConnections()),
   };
   const server = createServer((request, response) => {

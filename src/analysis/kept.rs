@@ -35,7 +35,7 @@ impl Kept {
 
 /// Whether rows of a level are made with what was found at the baseline, and not only compared with it afterwards.
 fn needs_baseline(layer: &Layer, options: &Options) -> bool {
-    options.trust || !layer.info.counted
+    options.trust || options.errors || !layer.info.counted
 }
 
 /// Sorts rows of an earlier run by layer of this one. Rows are left out that this run would not give: of other files, other

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::errors::{add_errors, compare_with_baseline};
 use super::layers::{Layer, LayerKind};
 use super::measures::add_measures;
 use super::options::Options;
@@ -57,17 +58,12 @@ impl LayerTask<'_> {
     /// is.
     pub fn run(&self, bytes: Vec<u8>) -> Vec<LayerRow> {
         let Self { layer, levels, .. } = *self;
-        let weights = match decode(layer, self.info, bytes) {
-            Ok(weights) => weights,
+        let original = match self.original(bytes) {
+            Ok(original) => original,
             Err(error) => return failed_rows(layer, levels, &error.to_string()),
         };
-        let range = WeightRange::of(weights.values());
-        if !range.is_finite {
-            return failed_rows(layer, levels, "the weights hold NaN or infinity, so there is no spectrum");
-        }
         // Embeddings stand unchanged at every level: computed once.
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
-        let original = Original { sums: self.weight_sums(&weights), weights, range };
         let at_once = concurrent_levels(&Need::new(layer, computed), self.limits);
         let mut rows: Vec<Vec<Measured>> = Vec::with_capacity(levels.len());
         for group in computed.chunks(at_once) {
@@ -75,6 +71,7 @@ impl LayerTask<'_> {
             rows.extend(group);
         }
         add_changes(&mut rows);
+        compare_with_baseline(&mut rows);
         let mut rows: Vec<Vec<LayerRow>> =
             rows.into_iter().map(|level| level.into_iter().map(|measured| measured.row).collect()).collect();
         for choice in &levels[rows.len()..] {
@@ -83,6 +80,20 @@ impl LayerTask<'_> {
             rows.push(unchanged.collect());
         }
         rows.concat()
+    }
+
+    /// The tensor's weights and what all levels need of them.
+    ///
+    /// # Errors
+    /// As the decoder; [`Error::Numeric`] if a weight is not finite.
+    pub(super) fn original(&self, bytes: Vec<u8>) -> Result<Original> {
+        let weights = decode(self.layer, self.info, bytes)?;
+        let range = WeightRange::of(weights.values());
+        if range.is_finite {
+            Ok(Original { sums: self.weight_sums(&weights), weights, range })
+        } else {
+            Err(Error::Numeric("the weights hold NaN or infinity, so there is no spectrum".to_owned()))
+        }
     }
 
     /// The sums over the weights of each of the layer's matrices.
@@ -97,23 +108,16 @@ impl LayerTask<'_> {
         }
     }
 
-    fn level(&self, original: &Original, choice: Choice) -> Vec<Measured> {
-        let weights = &original.weights;
-        let arithmetic = self.options.arithmetic();
-        let mut whole = None;
-        if !choice.scheme.is_elementwise() {
-            // It has to see more of the tensor than a weight at a time.
-            let mut values = Vec::new();
-            let dequantized = choice.scheme.dequantized(weights, self.info.dtype, arithmetic, &mut values);
-            match dequantized.and_then(|_| Matrix::new(weights.rows(), weights.cols(), values)) {
-                Ok(matrix) => whole = Some(matrix),
-                Err(error) => {
-                    let rows = failed_rows(self.layer, &[choice], &error.to_string());
-                    return rows.into_iter().map(|row| Measured { row, draws: Vec::new() }).collect();
-                }
+    /// The rows of one level, in the order of the slices.
+    pub(super) fn level(&self, original: &Original, choice: Choice) -> Vec<Measured> {
+        let whole = match self.whole(original, choice) {
+            Ok(whole) => whole,
+            Err(error) => {
+                let rows = failed_rows(self.layer, &[choice], &error.to_string());
+                return rows.into_iter().map(Measured::failed).collect();
             }
-        }
-        let grid = choice.scheme.naive_grid(original.range, arithmetic, self.info.dtype);
+        };
+        let grid = choice.scheme.naive_grid(original.range, self.options.arithmetic(), self.info.dtype);
         let quantized = Quantized { original, whole: whole.as_ref(), grid: grid.as_ref() };
         let positions = self.layer.info.rf as usize;
         if self.options.pool {
@@ -127,6 +131,25 @@ impl LayerTask<'_> {
         (0..positions).map(slice).collect()
     }
 
+    /// All dequantized weights, if the scheme has to see more of the tensor than a weight at a time.
+    fn whole(&self, original: &Original, choice: Choice) -> Result<Option<Matrix>> {
+        if choice.scheme.is_elementwise() {
+            return Ok(None);
+        }
+        let (weights, mut values) = (&original.weights, Vec::new());
+        choice.scheme.dequantized(weights, self.info.dtype, self.options.arithmetic(), &mut values)?;
+        Matrix::new(weights.rows(), weights.cols(), values).map(Some)
+    }
+
+    /// All weights as a level leaves them.
+    pub(super) fn dequantized(&self, original: &Original, choice: Choice) -> Result<Matrix> {
+        if let Some(whole) = self.whole(original, choice)? {
+            return Ok(whole);
+        }
+        let grid = choice.scheme.naive_grid(original.range, self.options.arithmetic(), self.info.dtype);
+        dequantized(&original.weights, grid.as_ref())
+    }
+
     /// The row of some of the layer's matrices together.
     fn row(&self, quantized: Quantized, choice: Choice, slices: Range<usize>) -> Measured {
         let mut row = empty_row(self.layer, choice);
@@ -138,12 +161,18 @@ impl LayerTask<'_> {
             fill(&mut row, self.layer, &spectrum, self.options)?;
             let source = quantized.whole.unwrap_or(&quantized.original.weights);
             let matrix = |position| dequantized(&*self.slice(source, position)?, quantized.grid);
-            add_measures(self, &mut row, &spectrum.eigenvalues, slices, matrix)
+            let draws = add_measures(self, &mut row, &spectrum.eigenvalues, slices.clone(), matrix)?;
+            let errors = if self.options.errors {
+                Some(add_errors(self, &mut row, (&quantized.original.weights, choice), &damage, slices, matrix)?)
+            } else {
+                None
+            };
+            Ok((draws, spectrum.eigenvalues, errors))
         });
-        let draws = filled.unwrap_or_else(|error| {
+        let (draws, eigenvalues, errors) = filled.unwrap_or_else(|error| {
             row.status = Status::Failed;
             row.reason = Some(error.to_string());
-            Vec::new()
+            Default::default()
         });
         if choice.scheme == Scheme::Stored {
             damage = damage.unchanged();
@@ -151,12 +180,15 @@ impl LayerTask<'_> {
         row.nonzero_fraction = damage.nonzero_fraction().into();
         if choice.scheme == Scheme::Stored {
             row.relative_error = damage.relative_error().into();
+            row.cosine = damage.relative_error().map(|_| 1.0).into();
         } else {
             row.quantized = true;
             row.relative_error = damage.relative_error().into();
             row.sqnr_db = damage.sqnr_db().into();
+            let norm = eigenvalues.iter().sum::<f64>() / self.normalisation();
+            row.cosine = damage.cosine(norm).filter(|_| !self.options.inverse && !eigenvalues.is_empty()).into();
         }
-        Measured { row, draws }
+        Measured { row, draws, eigenvalues, damage, errors }
     }
 
     fn damaged_spectrum(&self, quantized: Quantized, slices: Range<usize>, damage: &mut Damage) -> Result<Spectrum> {
@@ -171,7 +203,7 @@ impl LayerTask<'_> {
     }
 
     /// One of the layer's matrices, `[rows, cols]`: the weights themselves, or a convolution's at one kernel position.
-    fn slice<'a>(&self, weights: &'a Matrix, position: usize) -> Result<Cow<'a, Matrix>> {
+    pub(super) fn slice<'a>(&self, weights: &'a Matrix, position: usize) -> Result<Cow<'a, Matrix>> {
         match self.layer.kind {
             LayerKind::Dense { .. } => Ok(Cow::Borrowed(weights)),
             LayerKind::Conv2d { out, input, positions } => {
@@ -363,7 +395,7 @@ impl Sides {
     }
 }
 
-fn spectrum_error(error: EigenError) -> Error {
+pub(super) fn spectrum_error(error: EigenError) -> Error {
     match error {
         EigenError::Cancelled => Error::Cancelled,
         error => Error::Numeric(error.to_string()),
@@ -371,8 +403,9 @@ fn spectrum_error(error: EigenError) -> Error {
 }
 
 /// A tensor as it is stored, and what all levels need of it.
-struct Original {
-    weights: Matrix,
+#[derive(Debug)]
+pub(super) struct Original {
+    pub weights: Matrix,
     range: WeightRange,
     /// Of each of the layer's matrices.
     sums: Vec<Damage>,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::layer::LayerTask;
 use super::layers::Layer;
 use super::options::Options;
-use super::trust::{Spectra, add_trust};
+use super::trust::{Spectra, add_trust, place};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::powerlaw::{hill_curve, kept, xmin_mid_alpha, xmin_scan};
@@ -31,7 +31,7 @@ pub(super) fn add_measures(
     matrix: impl Fn(usize) -> Result<Matrix>,
 ) -> Result<Vec<f64>> {
     let LayerTask { layer, options, .. } = *task;
-    let place = (layer.info.layer_id << 32) | slices.start as u64;
+    let place = place(layer, slices.start);
     if options.mp_fit {
         add_noise_fit(row, layer, eigenvalues, "", options);
     }
@@ -95,6 +95,17 @@ fn add_setol(row: &mut LayerRow, eigenvalues: &[f64]) {
     let ratio = row.xmin.0.filter(|_| fitted).zip(point).map(|(xmin, point)| libm::log10(xmin / point.value));
     set(row, "setol_alpha_distance", alpha.map(|alpha| alpha - 2.0));
     set(row, "setol_xmin_log_ratio", ratio);
+}
+
+/// Adds the comparison with the same weights in random order, and returns the spectrum of that order, ascending.
+pub(super) fn add_randomized(
+    task: &LayerTask,
+    row: &mut LayerRow,
+    eigenvalues: &[f64],
+    slices: Range<usize>,
+    matrix: impl Fn(usize) -> Result<Matrix>,
+) -> Result<Vec<f64>> {
+    Randomized { task, slices, matrix }.add(row, eigenvalues)
 }
 
 /// The `xmin_mid` alpha of the eigenvalues of all square blocks together.

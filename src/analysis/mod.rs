@@ -1,6 +1,8 @@
 //! The work itself: which tensors, in which order, through which stages; and the levels against one another.
 
 mod compare;
+mod detail;
+mod errors;
 mod filter;
 mod kept;
 mod layer;
@@ -16,6 +18,8 @@ mod scores;
 mod trust;
 
 pub use compare::compare;
+pub use detail::{Detail, DetailPart, FitDetail, LayerDetail, Place, RandomDetail, SpectrumDetail, refit};
+pub use errors::RoundingNoise;
 pub use layer::LayerTask;
 pub use layers::{Layer, LayerKind, Selection, select};
 pub use measures::curves;

@@ -102,6 +102,8 @@ pub struct Options {
     pub trust: bool,
     /// How many samples the evidence draws, of each kind.
     pub draws: u64,
+    /// Whether to add the measures of error that take time: spectral norm, subspaces, distinct values, noise.
+    pub errors: bool,
     /// Side of the square blocks whose spectra give an alpha without the bias of a matrix's shape; 0 for none.
     pub farms: u64,
 }
@@ -138,6 +140,7 @@ impl Default for Options {
             curves: 0,
             trust: false,
             draws: 200,
+            errors: false,
             farms: 0,
         }
     }
@@ -204,6 +207,7 @@ impl Options {
                 ("curves", options.curves.to_string()),
                 ("trust", options.trust.to_string()),
                 ("draws", options.draws.to_string()),
+                ("errors", options.errors.to_string()),
                 ("farms", options.farms.to_string()),
             ])
         };

@@ -58,6 +58,7 @@ pub(super) fn empty_row(layer: &Layer, choice: Choice) -> LayerRow {
         nonzero_fraction: Number::NONE,
         relative_error: Number::NONE,
         sqnr_db: Number::NONE,
+        cosine: Number::NONE,
         scheme_used: used.filter(|scheme| *scheme != Scheme::Stored).map(|scheme| scheme.to_string()),
         measures: Measures::new(),
         curves: None,

@@ -160,6 +160,13 @@ impl Analysis {
         self.plan.prioritize(|layer| layer_ids.contains(&layers[layer].info.layer_id));
     }
 
+    /// Bytes that the layers in flight may take together: the limit, or what the largest needs alone.
+    pub fn memory(&self) -> u64 {
+        let Shared { layers, choices, limits, .. } = &*self.shared;
+        let needs = layers.iter().zip(choices).map(|(layer, choices)| Need::new(layer, choices).bytes(1));
+        needs.filter(|need| *need <= limits.hard_limit).max().unwrap_or(0).max(limits.memory)
+    }
+
     /// What is known before the first layer.
     pub fn head(&self) -> &Head {
         &self.head
@@ -259,7 +266,7 @@ impl Analysis {
 }
 
 /// What each level means for each layer.
-fn choose(levels: &[Scheme], layers: &[Layer], model: &Model) -> Vec<Vec<Choice>> {
+pub(super) fn choose(levels: &[Scheme], layers: &[Layer], model: &Model) -> Vec<Vec<Choice>> {
     let tensors = model_tensors(model);
     let mut choices = vec![Vec::with_capacity(levels.len()); layers.len()];
     for level in levels {

@@ -1,18 +1,40 @@
 //! The evidence for a row's alpha, and for its change against the baseline.
 
+use super::errors::LayerErrors;
+use super::layers::Layer;
 use super::options::Options;
 use crate::powerlaw::{
     Evidence, Interval, Law, PowerLawFit, SMALLEST, Verdict, alpha_q, bootstrap, compare_laws, fit_law, fit_xmin_peak,
     goodness_of_fit, judge, log_log_r_squared, plateau, xmin_curve, xmin_mid_alpha,
 };
+use crate::quant::Damage;
 use crate::report::{Cell, LayerRow, Status};
 use crate::spectrum::jensen_shannon_distance;
 
-/// A row with the bootstrap's alphas, which are kept until its change against the baseline is known.
+/// A row with what is kept until it is compared with the baseline's.
 #[derive(Debug, Clone)]
 pub(super) struct Measured {
     pub row: LayerRow,
+    /// The bootstrap's alphas.
     pub draws: Vec<f64>,
+    /// Ascending.
+    pub eigenvalues: Vec<f64>,
+    /// Of the row's weights.
+    pub damage: Damage,
+    /// If they were asked for.
+    pub errors: Option<LayerErrors>,
+}
+
+impl Measured {
+    /// A row that holds nothing but a reason.
+    pub(super) fn failed(row: LayerRow) -> Self {
+        Self { row, draws: Vec::new(), eigenvalues: Vec::new(), damage: Damage::default(), errors: None }
+    }
+}
+
+/// What tells a row's random numbers from those of other rows, whatever the level.
+pub(super) fn place(layer: &Layer, first_slice: usize) -> u64 {
+    (layer.info.layer_id << 32) | first_slice as u64
 }
 
 /// The eigenvalues of a row, and those of the same weights in random order; ascending.
@@ -85,7 +107,7 @@ pub(super) fn add_trust(row: &mut LayerRow, spectra: Spectra, place: u64, option
 }
 
 /// The fit as the row has it; none if it failed or is no power law.
-fn fit_of(row: &LayerRow) -> Option<PowerLawFit> {
+pub(super) fn fit_of(row: &LayerRow) -> Option<PowerLawFit> {
     let fit = PowerLawFit {
         alpha: row.alpha.0?,
         sigma: row.sigma.0?,

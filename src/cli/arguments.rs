@@ -25,6 +25,8 @@ pub(super) enum Command {
     Analyze(Analyze),
     /// List the tensors of a model from its header alone: what would be analysed, and why the rest would not.
     Describe(Describe),
+    /// Show one layer at one level: its spectra, fits, curves, noise and evidence.
+    Layer(LayerArgs),
     /// Check the numerical core on this machine against embedded references by LAPACK, on every kernel it has.
     Selftest,
     /// Measure how fast this machine multiplies matrices on one thread, and how much of that each stage reaches.
@@ -144,6 +146,43 @@ pub(super) struct Compare {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct LayerArgs {
+    /// A .safetensors file, a folder with one model, or a *.safetensors.index.json.
+    pub model: PathBuf,
+
+    /// The layer, as `heavytail describe` names it.
+    pub name: String,
+
+    /// The level: fp16 (as stored), 8bit to 2bit, or any name that `heavytail schemes` lists.
+    #[arg(long, value_name = "LEVEL", default_value = "fp16")]
+    pub level: String,
+
+    /// Arithmetic of the naive levels: see `heavytail analyze --help`.
+    #[arg(long, value_enum, default_value_t = DequantizeArg::Exact)]
+    pub dequantize: DequantizeArg,
+
+    /// Follow the oddities of `WeightWatcher` or of the study.
+    #[arg(long, value_enum, default_value_t = CompatArg::None)]
+    pub compat: CompatArg,
+
+    /// Compute true singular values.
+    #[arg(long)]
+    pub svd: bool,
+
+    /// Seed of everything random.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Samples that the bootstrap and the goodness of fit draw.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub draws: u64,
+
+    /// A table of both spectra, or everything, with eigenvalues and curves, as JSON.
+    #[arg(long, value_enum, default_value_t = PlainFormatArg::Table)]
+    pub format: PlainFormatArg,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Bench {
     /// Orders of the matrices, comma-separated.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "192,896,2048",
@@ -154,8 +193,8 @@ pub(super) struct Bench {
 #[derive(Debug, Args)]
 pub(super) struct Schemes {
     /// How to print it.
-    #[arg(long, value_enum, default_value_t = DescribeFormatArg::Table)]
-    pub format: DescribeFormatArg,
+    #[arg(long, value_enum, default_value_t = PlainFormatArg::Table)]
+    pub format: PlainFormatArg,
 
     /// Only the schemes that many people use.
     #[arg(long)]
@@ -258,22 +297,51 @@ pub(super) enum RowsFormatArg {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum DescribeFormatArg {
+pub(super) enum PlainFormatArg {
     Table,
     Json,
+}
+
+impl From<CompatArg> for Compat {
+    fn from(compat: CompatArg) -> Self {
+        match compat {
+            CompatArg::None => Compat::None,
+            CompatArg::WeightWatcher => Compat::WeightWatcher,
+            CompatArg::Seed => Compat::Seed,
+        }
+    }
+}
+
+impl From<DequantizeArg> for Arithmetic {
+    fn from(dequantize: DequantizeArg) -> Self {
+        match dequantize {
+            DequantizeArg::Exact => Arithmetic::Exact,
+            DequantizeArg::Stored => Arithmetic::Stored,
+            DequantizeArg::Seed => Arithmetic::Seed,
+        }
+    }
+}
+
+impl LayerArgs {
+    /// The core's options.
+    pub fn options(&self) -> Options {
+        Options {
+            dequantize: self.dequantize.into(),
+            compat: self.compat.into(),
+            svd: self.svd,
+            seed: self.seed,
+            draws: self.draws,
+            ..Options::default()
+        }
+    }
 }
 
 impl SelectionArgs {
     /// The core's options with everything else at its default.
     pub fn options(&self) -> Options {
-        let compat = match self.compat {
-            CompatArg::None => Compat::None,
-            CompatArg::WeightWatcher => Compat::WeightWatcher,
-            CompatArg::Seed => Compat::Seed,
-        };
         Options {
             layers: self.layers.clone(),
-            compat,
+            compat: self.compat.into(),
             min_evals: self.min_evals,
             max_evals: self.max_evals,
             max_n: self.max_n,
@@ -287,14 +355,9 @@ impl SelectionArgs {
 impl Analyze {
     /// The core's options.
     pub fn options(&self) -> Options {
-        let dequantize = match self.dequantize {
-            DequantizeArg::Exact => Arithmetic::Exact,
-            DequantizeArg::Stored => Arithmetic::Stored,
-            DequantizeArg::Seed => Arithmetic::Seed,
-        };
         let options = Options {
             quantizations: self.quantizations.clone(),
-            dequantize,
+            dequantize: self.dequantize.into(),
             svd: self.svd,
             ..self.selection.options()
         };

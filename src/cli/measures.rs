@@ -87,6 +87,11 @@ pub(super) struct MeasureArgs {
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub draws: u64,
 
+    /// Add measures of error that take longer: spectral_error, log_wasserstein, subspace_left, subspace_right, max_error,
+    /// distinct_values, noise_edge and num_above_noise.
+    #[arg(long)]
+    pub errors: bool,
+
     /// Add alpha_farms, without the bias of a matrix's shape: of square blocks of this side, the same for all layers.
     #[arg(long, value_name = "SIDE", default_value_t = 0)]
     pub farms: u64,
@@ -146,6 +151,7 @@ impl MeasureArgs {
             curves: self.curves,
             trust: self.trust,
             draws: self.draws,
+            errors: self.errors,
             farms: self.farms,
             ..options
         }

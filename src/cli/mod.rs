@@ -6,6 +6,7 @@ mod backend;
 mod bench;
 mod compare;
 mod describe;
+mod layer;
 mod measures;
 mod quantize;
 mod schemes;
@@ -88,6 +89,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Analyze(arguments) => analyze::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Describe(arguments) => describe::run(&arguments),
+        Command::Layer(arguments) => layer::run(&arguments),
         Command::Schemes(arguments) => schemes::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Selftest => selftest::run(),

@@ -115,6 +115,19 @@ impl Damage {
         self.relative_error().map(|error| -20.0 * libm::log10(error))
     }
 
+    /// `<W, W'> / (||W|| ||W'||)`, the cosine of the angle between the weights before and after, from `||W'||^2`, which the
+    /// eigenvalues tell; `None` if either is zero.
+    pub fn cosine(&self, dequantized: f64) -> Option<f64> {
+        let weight = sum(&self.weight);
+        let product = f64::midpoint(weight, dequantized) - sum(&self.levels.error) / 2.0;
+        (weight > 0.0 && dequantized > 0.0).then(|| (product / (weight.sqrt() * dequantized.sqrt())).clamp(-1.0, 1.0))
+    }
+
+    /// `||W' - W||^2 / count`: the variance of the rounding noise; `None` without any weights.
+    pub fn noise_variance(&self) -> Option<f64> {
+        (self.count > 0).then(|| sum(&self.levels.error) / self.count as f64)
+    }
+
     /// Share of dequantized weights that are not zero; `None` without any.
     pub fn nonzero_fraction(&self) -> Option<f64> {
         (self.count > 0).then(|| self.levels.nonzero as f64 / self.count as f64)
@@ -141,6 +154,8 @@ mod tests {
         assert_eq!(damage.relative_error(), Some(0.8));
         assert!((damage.sqnr_db().unwrap() - 1.938_200_260_161_128).abs() < 1e-12);
         assert_eq!(damage.nonzero_fraction(), Some(1.0 / 12.0));
+        assert!((damage.cosine(9.0).unwrap() - 0.6).abs() < 1e-15);
+        assert_eq!((damage.noise_variance(), damage.cosine(0.0)), (Some(16.0 / 12.0), None));
         let mut cut = Damage::of_weights(&[3.0, 4.0]);
         assert_eq!((cut.unchanged().relative_error(), cut.unchanged().nonzero_fraction()), (Some(0.0), Some(1.0)));
         cut.add_errors(&[3.0, 4.0], &[3.0, 0.0]);

@@ -54,6 +54,7 @@ const DETAILS: &[Column<LayerRow>] = &[
     ("nonzero_fraction", |r| r.nonzero_fraction.to_text()),
     ("relative_error", |r| r.relative_error.to_text()),
     ("sqnr_db", |r| r.sqnr_db.to_text()),
+    ("cosine", |r| r.cosine.to_text()),
     ("scheme_used", |r| r.scheme_used.clone().unwrap_or_default()),
 ];
 

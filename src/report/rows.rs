@@ -254,6 +254,9 @@ pub struct LayerRow {
     pub relative_error: Number,
     /// Signal-to-quantization-noise ratio in decibels; infinite without any error.
     pub sqnr_db: Number,
+    /// Cosine of the angle between the weights before and after, taken as vectors.
+    #[serde(default)]
+    pub cosine: Number,
     /// The scheme really used: another than the level where the shape does not allow it, or where the level is a file's
     /// recipe. None where nothing is quantized.
     pub scheme_used: Option<String>,

@@ -19,6 +19,23 @@ pub struct NoiseFit {
     pub spikes: usize,
 }
 
+impl NoiseFit {
+    /// The fitted law of a matrix with sides `n >= m` at `points` places across its bulk: `[eigenvalue, density]`. Of a square
+    /// matrix, whose density has no bound at zero, from the middle of the first step on.
+    pub fn density(&self, n: u64, m: u64, points: usize) -> Vec<[f64; 2]> {
+        let (q, variance) = (n as f64 / m as f64, self.sigma * self.sigma);
+        let unit = self.scale * self.scale;
+        let (low, high) = (self.bulk_min * unit, self.bulk_max * unit);
+        let at = |i: usize| {
+            let share = if q == 1.0 { (i as f64 + 0.5) / points as f64 } else { i as f64 / (points - 1) as f64 };
+            let x = low + (high - low) * share;
+            let root = ((high - x) * (x - low)).max(0.0).sqrt();
+            [x / unit, unit * q * root / (2.0 * PI * variance * x)]
+        };
+        (0..points).map(at).collect()
+    }
+}
+
 /// Points at which the density of the eigenvalues is compared with the law.
 const POINTS: usize = 1000;
 /// Half width of the triangular kernel of the density, in units of the mean eigenvalue.
@@ -193,6 +210,14 @@ mod tests {
         assert!((fit.bulk_max / (5.0 * b) - 1.0).abs() < 0.06, "{fit:?}");
         values.push(50.0);
         assert_eq!(fit_noise(&values, n, m, false).unwrap().spikes, 1);
+        // The density is one over its bulk, also in the units of the eigenvalues.
+        let mass = |density: Vec<[f64; 2]>| -> f64 {
+            density.windows(2).map(|w| (w[1][0] - w[0][0]) * f64::midpoint(w[0][1], w[1][1])).sum()
+        };
+        assert!((mass(fit.density(n, m, 2000)) - 1.0).abs() < 1e-4);
+        let square = NoiseFit { sigma: 1.0, bulk_max: 4.0, bulk_min: 0.0, scale: 1.0, soft_rank: 1.0, spikes: 0 };
+        // What is missing is below the first point: (2 / pi) sqrt(1e-5).
+        assert!((mass(square.density(5, 5, 200_000)) - 1.0).abs() < 3e-3);
         assert_eq!(fit_noise(&[0.0; 5], n, m, false), None);
         assert_eq!(fit_noise(&[], n, m, false), None);
     }

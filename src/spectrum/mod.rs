@@ -9,6 +9,7 @@ pub mod eigen;
 mod erg;
 mod gram;
 mod gram_codes;
+mod leading;
 mod levels;
 #[cfg(feature = "blas")]
 pub mod library;
@@ -24,6 +25,7 @@ pub use distance::log_wasserstein;
 pub use erg::{ErgPoint, erg_point};
 pub use gram::{GramBuilder, SLICE};
 pub use gram_codes::{CODE_SLICE, CodeGramBuilder, CodePanel};
+pub use leading::{Leading, leading_singular, subspace_overlap};
 pub use levels::{log_spacings, spacing_ratio};
 pub use marchenko_pastur::{NoiseFit, fit_noise};
 pub use metrics::{Metrics, alpha_norm_log10, scaled_alpha_norm_log10};

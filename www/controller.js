@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
- * @import { Options, Head, Row, ComparisonRow, Verdict, Progress, Status, Engine, News, Estimate, Source } from "./types.js"
+ * @import { Options, Head, Row, ComparisonRow, Verdict, Progress, Status, Engine, News, Estimate, Source, DetailPart, Fit } from "./types.js"
  */
 import { Messenger, RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
@@ -240,6 +240,31 @@ export class Controller {
     }
   }
 
+  /**
+   * One layer of the run at one level, part by part, also while the run goes on. A later call ends an earlier one.
+   * @param {string} name @param {string} level
+   * @param {(part: DetailPart) => void} onpart
+   */
+  async detail(name, level, onpart) {
+    if (!this.run?.model) throw new RemoteError({ name: "files", message: "The file of this run is not open any more: open it again." });
+    const { model, head } = this.run;
+    await this.#request("detail", { files: model.files, options: optionsOf(head.settings), name, level }, onpart);
+  }
+
+  /**
+   * The fit to eigenvalues (ascending) from another xmin, by the engine.
+   * @param {Float64Array} eigenvalues @param {number} xmin @param {number} xmax
+   * @returns {Promise<Fit | null>}
+   */
+  refit(eigenvalues, xmin, xmax) {
+    return this.#request("refit", { eigenvalues, xmin, xmax });
+  }
+
+  /** Ends a detail that is under way. */
+  rest() {
+    void this.#messenger?.request("rest").catch(() => {});
+  }
+
   dismiss() {
     this.#say("");
   }
@@ -347,6 +372,12 @@ export class Controller {
 /** What changes how fast work is done, beside how much there is. @param {Options} options */
 function speedKey(options) {
   return JSON.stringify({ ...options, quantizations: "", layers: "" });
+}
+
+/** The options that a run's settings come from. @param {Head["settings"]} settings */
+function optionsOf({ measures, spectrum, ...settings }) {
+  const read = (/** @type {string} */ text) => (/^(true|false|-?[\d.]+(e-?\d+)?)$/.test(text) ? JSON.parse(text) : text);
+  return { ...settings, svd: spectrum === "svd", ...Object.fromEntries(Object.entries(measures ?? {}).map(([name, text]) => [name, read(text)])) };
 }
 
 /** @param {unknown} error */

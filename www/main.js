@@ -10,6 +10,7 @@ import { singleFile } from "./single_file.js";
 import { alert } from "./ui/alert.js";
 import { FilesError } from "./files.js";
 import { isolate } from "./isolate.js";
+import { layerView } from "./layer/layer_view.js";
 import { downloads } from "./ui/downloads.js";
 import { dropZone } from "./ui/drop_zone.js";
 import { engineStatus } from "./ui/engine_status.js";
@@ -38,6 +39,7 @@ const widgets = {
   bar: runBar(),
   results: results(),
   downloads: downloads(),
+  layer: layerView(controller),
 };
 
 /** @param {string} id */
@@ -57,6 +59,7 @@ place("settings-place").replaceWith(widgets.settings.element);
 place("run-place").replaceWith(widgets.bar.element);
 place("results-place").replaceWith(widgets.results.element);
 place("downloads-place").replaceWith(widgets.downloads.element);
+document.body.append(widgets.layer.element);
 
 let filled = false; // the settings hold the engine's defaults
 controller.on("engine", () => {
@@ -84,6 +87,7 @@ controller.on("run", () => {
   const { head } = controller.run;
   place("results-section").hidden = false;
   widgets.results.begin(head);
+  widgets.layer.begin(head);
   showPhase();
 });
 controller.on("rows", (rows) => widgets.results.add(rows));
@@ -162,11 +166,6 @@ async function htmlReport() {
   }
 }
 
-/** What a picture or a table row leads to. @param {string} name of the layer @param {string} level */
-function openLayer(name, level) {
-  void [name, level];
-}
-
 let resting = 0;
 /** Says what the chosen settings would compute and how long that takes, or what is wrong with them. */
 function estimate() {
@@ -185,6 +184,11 @@ function expected({ layers, levels, seconds, measured }) {
   if (layers === 0) return "Everything chosen is computed already.";
   const time = seconds === null ? "the time is known once the first layers are through" : `${duration(seconds)}, ${shown(measured)}`;
   return `${count(layers, "layer")} at ${count(levels, "level")}: ${time}.`;
+}
+
+/** What a picture or a table row leads to. @param {string} name of the layer @param {string} level */
+function openLayer(name, level) {
+  widgets.layer.open(name, level);
 }
 
 /** The demo model, fetched like any file of this site. */

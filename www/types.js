@@ -69,7 +69,43 @@
  * @property {Maybe} bits_per_weight
  * @property {Maybe} relative_error
  * @property {Maybe} sqnr_db
- * @property {Record<string, Maybe | string>} [measures] columns that were asked for
+ * @property {Maybe} cosine
+ * @property {Maybe} xmax
+ * @property {Record<string, any>} [measures] columns that were asked for
+ *
+ * A power law with the points of its line, `[eigenvalue, density]`.
+ * @typedef {object} Fit
+ * @property {number} alpha
+ * @property {number} sigma
+ * @property {number} D
+ * @property {number} xmin
+ * @property {number} xmax
+ * @property {number} tail_len
+ * @property {number | null} r_squared
+ * @property {[number, number][]} line
+ *
+ * The parts of a layer's detail, in the order in which they come.
+ * @typedef {SpectrumPart | RandomPart | {part: "evidence", rows: Row[]}} DetailPart
+ *
+ * @typedef {object} SpectrumPart
+ * @property {"spectrum"} part
+ * @property {"baseline" | "level"} place
+ * @property {Row} row
+ * @property {Float64Array} eigenvalues ascending
+ * @property {Fit | null} fit
+ * @property {{xmin: number, alpha: number, sigma: number, D: number, tail_len: number}[]} curve
+ * @property {[number, number] | null} plateau
+ * @property {{k: number, threshold: number, alpha: number, sigma: number}[]} hill
+ * @property {{sigma: number, bulk_min: number, bulk_max: number, spikes: number, density: [number, number][]} | null} bulk
+ * @property {number | null} det_one
+ * @property {{variance: number, is_predicted: boolean, edge: number} | null} noise
+ * @property {number | null} above_noise
+ *
+ * @typedef {object} RandomPart
+ * @property {"randomized"} part
+ * @property {"baseline" | "level"} place
+ * @property {Float64Array} eigenvalues ascending
+ * @property {Row} row
  *
  * @typedef {object} ComparisonRow
  * @property {string} quantization

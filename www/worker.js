@@ -2,7 +2,7 @@
 /**
  * The only module that loads wasm. It slices files, hands the bytes to Rust and posts what comes back.
  * Every request stands alone (it names its files), so a fresh worker can take over at any time.
- * @import { Options, Head, Row, News, Engine, Status, Source, Estimate } from "./types.js"
+ * @import { Options, Head, Row, News, Engine, Status, Source, Estimate, DetailPart, Fit } from "./types.js"
  */
 import { bytes, sleep } from "./bytes.js";
 import { engine } from "./engine.js";
@@ -17,11 +17,15 @@ const NEWS_EVERY_MS = 100;
 
 /** What a sample for the estimated time may cost, in the engine's operations: well under a second. */
 const SAMPLE_WORK = 6e9;
+/** Pause before asking for the next part of a detail. */
+const PART_MS = 15;
 
 /** @type {Promise<{wasm: any, threads: number}> | undefined} */
 let loading;
 /** The analysis that runs, if one does. @type {any} */
 let running = null;
+/** Details asked for so far: only the last one goes on. */
+let details = 0;
 
 /** @param {number} threads 1: no pool */
 async function load(threads) {
@@ -130,6 +134,49 @@ const requests = {
     } finally {
       release(model);
     }
+  },
+
+  /**
+   * One layer at one level, a part a message, beside a running analysis: on its pool, or without one between its layers.
+   * @param {{files: Source[], options: Options, name: string, level: string}} payload
+   * @param {(part: DetailPart) => void} tell
+   */
+  async detail({ files, options, name, level }, tell) {
+    const mine = ++details;
+    const current = () => {
+      if (mine !== details) throw Object.assign(new Error("another layer was asked for"), { name: "cancelled" });
+    };
+    const { wasm, threads } = await ready();
+    const model = await open(wasm, files);
+    let detail;
+    try {
+      detail = new wasm.Detail(model, options, name, level, running?.memory() ?? 0);
+    } finally {
+      release(model);
+    }
+    try {
+      detail.begin(await joined(detail.source(), new Map(files.map((file) => [file.name, file]))), threads > 1);
+      for (;;) {
+        await sleep(PART_MS);
+        current();
+        const part = detail.take();
+        if (part === undefined) break;
+        if (part) tell(part);
+      }
+    } finally {
+      release(detail);
+    }
+  },
+
+  /** @param {{eigenvalues: Float64Array, xmin: number, xmax: number}} payload @returns {Promise<Fit | null>} */
+  async refit({ eigenvalues, xmin, xmax }) {
+    const { wasm } = await ready();
+    return wasm.refit(eigenvalues, xmin, xmax);
+  },
+
+  /** Nobody looks at the detail any more. */
+  async rest() {
+    details += 1;
   },
 
   /** @param {{head: Head, rows: Row[], status: Status, kind: string}} payload @returns {Promise<string>} */
@@ -262,14 +309,7 @@ function release(object) {
 async function read(analysis, { task, parts }, files) {
   let read;
   try {
-    const pieces = await Promise.all(
-      parts.map(({ file: name, begin, end }) => {
-        const file = files.get(name);
-        if (!file) throw new Error("its file is not among the opened ones");
-        return bytes(file, begin, end);
-      }),
-    );
-    read = pieces.length === 1 ? pieces[0] : joined(pieces);
+    read = await joined(parts, files);
   } catch (error) {
     const { name, message } = describe(error);
     if (name === "network") throw error; // the next one would fare no better
@@ -278,8 +318,20 @@ async function read(analysis, { task, parts }, files) {
   analysis.submit(task, read);
 }
 
-/** @param {Uint8Array[]} pieces */
-function joined(pieces) {
+/**
+ * The bytes of all parts, one after another.
+ * @param {{file: string, begin: number, end: number}[]} parts
+ * @param {Map<string, Source>} files
+ */
+async function joined(parts, files) {
+  const pieces = await Promise.all(
+    parts.map(({ file: name, begin, end }) => {
+      const file = files.get(name);
+      if (!file) throw new Error("its file is not among the opened ones");
+      return bytes(file, begin, end);
+    }),
+  );
+  if (pieces.length === 1) return pieces[0];
   const all = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {
@@ -296,7 +348,7 @@ function describe(error) {
 
 self.onmessage = async ({ data: { id, kind, payload } }) => {
   try {
-    const request = /** @type {Record<string, (payload: any, tell: (news: News) => void) => Promise<any>>} */ (requests)[kind];
+    const request = /** @type {Record<string, (payload: any, tell: (news: any) => void) => Promise<any>>} */ (requests)[kind];
     self.postMessage({ id, result: await request(payload, (news) => self.postMessage({ id, news })) });
   } catch (error) {
     self.postMessage({ id, error: describe(error) });

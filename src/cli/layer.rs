@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use super::arguments::{PlainFormatArg, LayerArgs};
+use super::arguments::{LayerArgs, PlainFormatArg};
 use super::describe::table;
 use super::source::Source;
 use super::{Failure, print};

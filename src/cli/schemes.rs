@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::arguments::{DescribeFormatArg, Schemes};
+use super::arguments::{PlainFormatArg, Schemes};
 use super::describe::table;
 use super::{Failure, print};
 use crate::quant::{SchemeInfo, schemes};
@@ -10,8 +10,8 @@ use crate::quant::{SchemeInfo, schemes};
 pub(super) fn run(arguments: &Schemes) -> Result<ExitCode, Failure> {
     let rows: Vec<&SchemeInfo> = schemes().iter().filter(|row| row.common || !arguments.common).collect();
     let text = match arguments.format {
-        DescribeFormatArg::Json => serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n",
-        DescribeFormatArg::Table => {
+        PlainFormatArg::Json => serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n",
+        PlainFormatArg::Table => {
             let mut view = table(&["Name", "Family", "Bits per weight", "Block", "Needs", "What"]);
             for row in rows {
                 let label = row.label.map_or_else(String::new, |label| format!(" ({label})"));

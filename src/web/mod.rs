@@ -2,16 +2,17 @@
 
 mod pairs;
 
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
-use js_sys::Uint8Array;
+use js_sys::{Float64Array, Reflect, Uint8Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 
-use crate::analysis::{self, Limits, Next, Options};
+use crate::analysis::{self, DetailPart, Limits, Next, Options};
 use crate::error::Error;
-use crate::format::{self, FileReader, ModelBuilder};
+use crate::format::{self, FileReader, ModelBuilder, TensorEntry};
 use crate::progress::Cancellation;
 use crate::quant;
 use crate::report::{self, Head, LayerRow, RunStatus, comparison_csv, details_csv, report_json, report_markdown};
@@ -155,6 +156,11 @@ impl Analysis {
         Ok(Analysis { run, has_pool: threads > 1 })
     }
 
+    /// Bytes that the layers in flight may take together.
+    pub fn memory(&self) -> f64 {
+        self.run.memory() as f64
+    }
+
     /// What is known before the first layer.
     ///
     /// # Errors
@@ -186,25 +192,14 @@ impl Analysis {
         #[derive(Serialize)]
         #[serde(tag = "kind", rename_all = "lowercase")]
         enum Step<'a> {
-            Read { task: usize, name: &'a str, parts: Vec<Part<'a>> },
+            Read { task: usize, name: &'a str, parts: Vec<FilePart<'a>> },
             Wait,
             Done,
         }
-        #[derive(Serialize)]
-        struct Part<'a> {
-            file: &'a str,
-            begin: f64,
-            end: f64,
-        }
         let step = match self.run.next_step() {
             Next::Read(task) => {
-                let (tensor, files) = (self.run.source(task), &self.run.model().files);
-                let part = |part: format::Part| Part {
-                    file: &files[part.file].name,
-                    begin: part.begin as f64,
-                    end: part.end as f64,
-                };
-                Step::Read { task, name: &tensor.info.name, parts: tensor.parts().into_iter().map(part).collect() }
+                let tensor = self.run.source(task);
+                Step::Read { task, name: &tensor.info.name, parts: parts(tensor, self.run.model()) }
             }
             Next::Wait => Step::Wait,
             Next::Done => Step::Done,
@@ -242,6 +237,100 @@ impl Analysis {
     pub fn comparison(&self) -> Result<JsValue, JsValue> {
         to_js(&self.run.comparison())
     }
+}
+
+/// One layer at one level, part by part: beside a run, or alone.
+#[wasm_bindgen]
+pub struct Detail {
+    work: Option<analysis::Detail>,
+    parts: Option<Receiver<DetailPart>>,
+    cancellation: Cancellation,
+    source: JsValue,
+}
+
+#[wasm_bindgen]
+impl Detail {
+    /// Prepares the work; `reserved` is the memory that a run beside it may take, in bytes.
+    ///
+    /// # Errors
+    /// As [`analysis::Detail::new`].
+    #[wasm_bindgen(constructor)]
+    pub fn new(model: &Model, options: JsValue, name: &str, level: &str, reserved: f64) -> Result<Detail, JsValue> {
+        let limits = Limits { threads: 1, memory: IN_FLIGHT, hard_limit: MEMORY.saturating_sub(reserved as u64) };
+        let cancellation = Cancellation::default();
+        let model = model.finished()?;
+        let work = analysis::Detail::new(model, &from_js(options)?, name, level, limits, cancellation.clone())
+            .map_err(|e| to_error(&e))?;
+        let source = to_js(&parts(work.source(), model))?;
+        Ok(Detail { work: Some(work), parts: None, cancellation, source })
+    }
+
+    /// What to read: `[{file, begin, end}]`.
+    pub fn source(&self) -> JsValue {
+        self.source.clone()
+    }
+
+    /// Takes the bytes of the tensor, of all its parts one after another. With a pool the work begins beside the caller.
+    ///
+    /// # Errors
+    /// As [`analysis::Detail::begin`].
+    pub fn begin(&mut self, bytes: &Uint8Array, has_pool: bool) -> Result<(), JsValue> {
+        let Some(work) = &mut self.work else { return Ok(()) };
+        work.begin(bytes.to_vec()).map_err(|e| to_error(&e))?;
+        if has_pool && let Some(mut work) = self.work.take() {
+            let (tell, parts) = channel();
+            self.parts = Some(parts);
+            rayon::spawn(move || {
+                while let Some(part) = work.next_part() {
+                    if tell.send(part).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// The next part: without a pool it is computed here. `null`: ask again in a moment; `undefined`: there are no more.
+    /// Eigenvalues are a `Float64Array`.
+    ///
+    /// # Errors
+    /// None in practice: the conversion of plain data.
+    pub fn take(&mut self) -> Result<JsValue, JsValue> {
+        let part = match &self.parts {
+            Some(parts) => match parts.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(JsValue::NULL),
+                received => received.ok(),
+            },
+            None => self.work.as_mut().and_then(analysis::Detail::next_part),
+        };
+        let Some(mut part) = part else { return Ok(JsValue::UNDEFINED) };
+        let eigenvalues = match &mut part {
+            DetailPart::Spectrum(spectrum) => Some(std::mem::take(&mut spectrum.eigenvalues)),
+            DetailPart::Randomized(random) => Some(std::mem::take(&mut random.eigenvalues)),
+            DetailPart::Evidence { .. } => None,
+        };
+        let object = to_js(&part)?;
+        if let Some(eigenvalues) = eigenvalues {
+            Reflect::set(&object, &"eigenvalues".into(), &Float64Array::from(&eigenvalues[..]))?;
+        }
+        Ok(object)
+    }
+}
+
+impl Drop for Detail {
+    fn drop(&mut self) {
+        self.cancellation.cancel();
+    }
+}
+
+/// As [`analysis::refit`]; `null` where there is no power law.
+///
+/// # Errors
+/// None in practice: the conversion of plain data.
+#[wasm_bindgen]
+pub fn refit(eigenvalues: &[f64], xmin: f64, xmax: f64) -> Result<JsValue, JsValue> {
+    to_js(&analysis::refit(eigenvalues, xmin, xmax))
 }
 
 /// Levels against the baseline, over the given rows.
@@ -287,6 +376,23 @@ pub fn export_file(head: JsValue, rows: JsValue, status: JsValue, kind: &str) ->
             Ok(details_csv(report.rows.iter().filter(|row| row.quantization == level)))
         }
     }
+}
+
+/// A stretch of a file, for the page to read.
+#[derive(Serialize)]
+struct FilePart<'a> {
+    file: &'a str,
+    begin: f64,
+    end: f64,
+}
+
+fn parts<'a>(tensor: &TensorEntry, model: &'a format::Model) -> Vec<FilePart<'a>> {
+    let part = |part: format::Part| FilePart {
+        file: &model.files[part.file].name,
+        begin: part.begin as f64,
+        end: part.end as f64,
+    };
+    tensor.parts().into_iter().map(part).collect()
 }
 
 /// Plain objects, `null` for missing values.

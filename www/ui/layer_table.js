@@ -1,6 +1,6 @@
 // @ts-check
 /** @import { Head, LayerInfo, Row } from "../types.js" */
-import { make, shown } from "./dom.js";
+import { events, make, shown } from "./dom.js";
 import { count, shape } from "./numbers.js";
 import { headings, terms } from "./table.js";
 import { LAYERS } from "./terms.js";
@@ -21,12 +21,14 @@ const NAMES = [
 /**
  * A row for every layer of the chosen level. Rows stand from the start in the table's order and are filled
  * as layers finish, so nothing moves; of a long table only those in view are in the page.
+ * Tells "open" with {name, level} when a layer's name is chosen.
  */
 export function layerTable() {
+  const { on, tell } = events();
   const level = make("select", { id: "layer-level", onchange: build });
   const filter = make("input", { type: "search", id: "layer-filter", placeholder: "part of a name", spellcheck: false, autocomplete: "off", oninput: build });
   const shownCount = make("output", { className: "quiet", htmlFor: "layer-level layer-filter", id: "layer-count" });
-  const body = make("tbody");
+  const body = make("tbody", { onclick: choose });
   const columns = [...NAMES, ...LAYERS];
   const table = make(
     "table",
@@ -58,6 +60,14 @@ export function layerTable() {
   /** @param {string} level @param {number} layer */
   const key = (level, layer) => `${layer} ${level}`;
 
+  /** @param {Event} event */
+  function choose({ target }) {
+    const button = target instanceof Element ? target.closest("button.layer-open") : null;
+    const { layer, level } = button?.closest("tr")?.dataset ?? {};
+    const name = head?.layers.find(({ layer_id }) => String(layer_id) === layer)?.name;
+    if (name !== undefined) tell("open", { name, level });
+  }
+
   function build() {
     if (!head) return;
     const wanted = filter.value.trim().toLowerCase();
@@ -76,10 +86,12 @@ export function layerTable() {
     const tds = LAYERS.map(({ key, kind }) => make("td", { className: kind ?? "number pending" }, key === "shape" ? `${shape(layer.shape)} ${layer.dtype}` : PENDING));
     const row = rows.get(key(level.name, layer.layer_id));
     if (row) fill(tds, row);
+    // The single file has no engine, and so no layer view.
+    const opens = document.getElementById("layer-view") !== null;
     return make(
       "tr",
       { "data-layer": String(layer.layer_id), "data-level": level.name },
-      make("th", { scope: "row", className: "name", title: shown(layer.name) }, shown(layer.name)),
+      make("th", { scope: "row", className: "name", title: shown(layer.name) }, opens ? make("button", { type: "button", className: "layer-open" }, shown(layer.name)) : shown(layer.name)),
       make("td", { className: "number" }, String(layer.layer_id)),
       make("td", { className: "text level" }, level.label),
       ...tds,
@@ -99,7 +111,7 @@ export function layerTable() {
 
   return {
     element,
-    on() {},
+    on,
     /** @param {Head} begun */
     begin(begun) {
       head = begun;

@@ -1,6 +1,6 @@
 //! aarch64: NEON, four 128-bit registers make eight lanes. Every aarch64 processor has it, so nothing is detected.
 
-use super::codes::{CodeGemm, Words};
+use super::codes::{CodeGather, CodeGemm, Words};
 use super::gemm::Gemm;
 use super::lanes::{Lanes, Twice};
 use super::{Isa, Job};
@@ -102,6 +102,11 @@ impl Lanes for F64x2 {
 /// Codes: 8 products of 16 bits an instruction pair.
 pub(super) unsafe fn codes(gemm: CodeGemm) {
     gemm.strips::<I32x4, 4, 6>();
+}
+
+/// A sparse column of codes.
+pub(super) unsafe fn gather(gather: CodeGather) {
+    gather.strips::<I32x4, 12>();
 }
 
 #[derive(Clone, Copy)]

@@ -104,6 +104,47 @@ impl CodeGemm {
     }
 }
 
+/// A word of the sparse operand of [`Kernel::code_gather`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeEntry {
+    /// Which word of its column.
+    pub word: u32,
+    /// Its codes.
+    pub codes: i32,
+}
+
+/// C\[c\] += sum over entries of A\[word, c\] . codes - correction, for all columns c of a panel A.
+#[derive(Clone, Copy)]
+pub(super) struct CodeGather<'a> {
+    pub entries: &'a [CodeEntry],
+    pub a: *const i32,
+    pub correction: i32,
+    pub c: *mut i32,
+}
+
+impl CodeGather<'_> {
+    #[inline(always)]
+    pub unsafe fn strips<W: Words, const VECTORS: usize>(&self) {
+        for column in (0..CODE_PANEL).step_by(VECTORS * W::LANES) {
+            let mut sums = [W::splat(0); VECTORS];
+            for vector in 0..VECTORS {
+                let c = W::load(self.c.add(column + vector * W::LANES));
+                sums[vector] = c.sub(W::splat(self.correction));
+            }
+            for entry in self.entries {
+                let right = W::splat(entry.codes);
+                let a = self.a.add(entry.word as usize * CODE_PANEL + column);
+                for vector in 0..VECTORS {
+                    sums[vector] = W::dot(W::load(a.add(vector * W::LANES)), right, sums[vector]);
+                }
+            }
+            for vector in 0..VECTORS {
+                sums[vector].store(self.c.add(column + vector * W::LANES));
+            }
+        }
+    }
+}
+
 /// Two 16-bit codes in a word, multiplied one at a time: the portable twin.
 #[derive(Clone, Copy)]
 pub(super) struct OneWord(i32);
@@ -189,6 +230,35 @@ impl Kernel {
                 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
                 Set::Wasm => super::wasm::codes(gemm),
                 Set::Scalar | Set::ScalarFused => gemm.strips::<OneWord, 4, 2>(),
+            }
+        }
+    }
+
+    /// C\[c\] += sum over k of A\[k, c\] b\[k\] - correction for a packed panel A and a sparse column b, whose words are
+    /// packed like a right operand; A is packed like a left one. Wraps modulo 2^32.
+    ///
+    /// # Panics
+    /// If a word is beyond the panel.
+    ///
+    /// # Cost
+    /// 2 group words CODE_PANEL integer operations, at about half the rate of [`Kernel::code_gemm`].
+    pub fn code_gather(self, entries: &[CodeEntry], a: &[i32], correction: i32, c: &mut [i32; CODE_PANEL]) {
+        let words = a.len() / CODE_PANEL;
+        assert!(entries.iter().all(|entry| (entry.word as usize) < words));
+        let gather = CodeGather { entries, a: a.as_ptr(), correction, c: c.as_mut_ptr() };
+        // SAFETY: every word's row of the panel is inside, as checked above; a Kernel exists only where its instruction set
+        // does.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 if self.code_layout().group == 4 => super::x86::gather_vnni(gather),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 | Set::Avx2 => super::x86::gather_avx2(gather),
+                #[cfg(target_arch = "aarch64")]
+                Set::Neon => super::aarch64::gather(gather),
+                #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                Set::Wasm => super::wasm::gather(gather),
+                Set::Scalar | Set::ScalarFused => gather.strips::<OneWord, 4>(),
             }
         }
     }

@@ -39,7 +39,7 @@ use std::sync::OnceLock;
 
 #[cfg(feature = "blas")]
 pub use blas::{BLAS_VARIABLE, Blas, Panel};
-pub use codes::{CODE_PANEL, CodeLayout};
+pub use codes::{CODE_PANEL, CodeEntry, CodeLayout};
 pub use quantize::{CodeDamage, CodeGrid};
 pub(crate) use sweep::GAMMA_FLOOR;
 

@@ -3,7 +3,7 @@
 //! Browsers compile a function anew only between two calls of it, so the register blocks stay out of line; and they
 //! spill above about 11 live vectors, so a block is two vectors by four rows.
 
-use super::codes::{CodeGemm, Words};
+use super::codes::{CodeGather, CodeGemm, Words};
 use super::gemm::Gemm;
 use super::lanes::{Lanes, Twice};
 use super::{Isa, Job};
@@ -120,6 +120,12 @@ impl Lanes for F64x2 {
 #[inline(never)]
 pub(super) unsafe fn codes(gemm: CodeGemm) {
     gemm.strips::<I32x4, 2, 4>();
+}
+
+/// A sparse column of codes.
+#[inline(never)]
+pub(super) unsafe fn gather(gather: CodeGather) {
+    gather.strips::<I32x4, 6>();
 }
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! x86-64: AVX2 with FMA (two 256-bit registers make eight lanes) and AVX-512 (one register).
 
-use super::codes::{CodeGemm, Words};
+use super::codes::{CodeGather, CodeGemm, Words};
 use super::gemm::Gemm;
 use super::lanes::{Lanes, Twice};
 use super::{Isa, Job};
@@ -271,6 +271,18 @@ pub(super) unsafe fn codes_vnni(gemm: CodeGemm) {
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn codes_avx2(gemm: CodeGemm) {
     gemm.strips::<I32x8, 2, 6>();
+}
+
+/// A sparse column of codes with VNNI.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni")]
+pub(super) unsafe fn gather_vnni(gather: CodeGather) {
+    gather.strips::<I32x16, 3>();
+}
+
+/// A sparse column of codes with AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn gather_avx2(gather: CodeGather) {
+    gather.strips::<I32x8, 6>();
 }
 
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::kernel::{CODE_PANEL, CodeLayout, Kernel};
+use crate::kernel::{CODE_PANEL, CodeEntry, CodeLayout, Kernel};
 use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows, triangle_len};
 
 /// Rows packed at a time; a packed group of columns is then 48 KiB. A multiple of every word's 2 or 4 codes.
@@ -16,6 +16,12 @@ const IN_TILE: usize = TILE / CODE_PANEL;
 
 /// Rows of tiles whose packed words stay in the second-level cache (384 KiB).
 const TILE_ROWS_IN_CACHE: usize = 4;
+
+/// Up to this order residues may be multiplied one by one: their sums take 4 n^2 bytes more.
+const SPARSE_ORDER: usize = 2048;
+
+/// They are where one word in so many is not zero. A word of theirs costs about twice its share of a dense product.
+const SPARSE: usize = 3;
 
 /// Accumulates G = C^T C exactly for codes C \[m, n\] in -128 ..= 127, arriving in panels of rows.
 ///
@@ -31,8 +37,8 @@ pub struct CodeGramBuilder {
     n: usize,
     codes: Packed,
     squares: Sums,
-    /// Packed residues, and C^T R + R^T C; from the first residue on.
-    split: Option<(Packed, Sums)>,
+    /// From the first residue on.
+    split: Option<Split>,
     rows_in_sums: usize,
 }
 
@@ -81,18 +87,18 @@ impl CodeGramBuilder {
     fn push_slice(&mut self, codes: CodePanel, residues: Option<CodePanel>, depth: usize) {
         if self.rows_in_sums + depth > ROWS_IN_I32 {
             self.squares.flush(self.n);
-            if let Some((_, sums)) = &mut self.split {
-                sums.flush(self.n);
+            if let Some(split) = &mut self.split {
+                split.gather(self.n);
+                split.sums.flush(self.n);
             }
             self.rows_in_sums = 0;
         }
         self.codes.pack(self.n, codes, depth);
         self.squares.add(self.kernel, self.n, &[(&self.codes, &self.codes)], depth);
         if let Some(residues) = residues {
-            let empty = || (Packed::new(self.kernel.code_layout(), self.n), Sums::new(self.n));
-            let (packed, sums) = self.split.get_or_insert_with(empty);
-            packed.pack(self.n, residues, depth);
-            sums.add(self.kernel, self.n, &[(&self.codes, packed), (packed, &self.codes)], depth);
+            let (kernel, n) = (self.kernel, self.n);
+            let split = self.split.get_or_insert_with(|| Split::new(kernel.code_layout(), n));
+            split.add(kernel, n, &self.codes, residues, depth);
         }
         self.rows_in_sums += depth;
     }
@@ -103,12 +109,15 @@ impl CodeGramBuilder {
     }
 
     /// The product s^2 C^T C + s u (C^T R + R^T C): each of the two sums exact, then two products and a sum in f64.
-    pub fn finish_split(self, scale: f64, unit: f64) -> SymmetricTiles {
+    pub fn finish_split(mut self, scale: f64, unit: f64) -> SymmetricTiles {
+        if let Some(split) = &mut self.split {
+            split.gather(self.n);
+        }
         let (square, cross) = (scale * scale, scale * unit);
         let mut tiles = self.squares.finish(self.n);
         let each = tiles.elements_mut().par_chunks_mut(TILE * TILE);
         match &self.split {
-            Some((_, mixed)) => each.enumerate().for_each(|(index, tile)| {
+            Some(Split { sums: mixed, .. }) => each.enumerate().for_each(|(index, tile)| {
                 let place = index * TILE * TILE..(index + 1) * TILE * TILE;
                 let flushed = mixed.flushed.as_ref().map(|flushed| &flushed.elements()[place.clone()]);
                 for (i, (x, recent)) in tile.iter_mut().zip(&mixed.recent[place]).enumerate() {
@@ -153,6 +162,64 @@ impl<'a> CodePanel<'a> {
     }
 }
 
+/// What residues need: C^T R + R^T C is `sums`, plus `single` and its transpose.
+#[derive(Clone, Debug)]
+struct Split {
+    packed: Packed,
+    sums: Sums,
+    /// R^T C of slices with few residues, row-major \[n, groups * CODE_PANEL\]; empty until the first of them.
+    single: Vec<i32>,
+}
+
+impl Split {
+    fn new(layout: CodeLayout, n: usize) -> Self {
+        Self { packed: Packed::new(layout, n), sums: Sums::new(n), single: Vec::new() }
+    }
+
+    fn add(&mut self, kernel: Kernel, n: usize, codes: &Packed, residues: CodePanel, depth: usize) {
+        self.packed.pack(n, residues, depth);
+        let words = depth.div_ceil(codes.layout.group);
+        let nonzero = self.packed.nonzero(words);
+        if n > SPARSE_ORDER || nonzero > words * n / SPARSE {
+            self.sums.add(kernel, n, &[(codes, &self.packed), (&self.packed, codes)], depth);
+        } else if nonzero > 0 {
+            self.add_single(kernel, n, codes, words);
+        }
+    }
+
+    /// Adds R^T C, word by word of R.
+    fn add_single(&mut self, kernel: Kernel, n: usize, codes: &Packed, words: usize) {
+        let stride = codes.groups.len() * CODE_PANEL;
+        self.single.resize(n * stride, 0);
+        let rows = self.single.par_chunks_mut(CODE_PANEL * stride).zip(&self.packed.groups);
+        rows.with_min_len(PARALLEL / CODE_PANEL).for_each(|(rows, residues)| {
+            let columns = residues.sparse_columns(words, codes.layout);
+            for group in 0..codes.groups.len() {
+                for (row, (entries, correction)) in rows.chunks_exact_mut(stride).zip(&columns) {
+                    if let Some(sums) = row[group * CODE_PANEL..].first_chunk_mut() {
+                        kernel.code_gather(entries, codes.left(group), *correction, sums);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Moves what was multiplied one by one to the sums.
+    fn gather(&mut self, n: usize) {
+        let single = std::mem::take(&mut self.single);
+        let stride = n.next_multiple_of(CODE_PANEL);
+        for (column, row) in single.chunks_exact(stride.max(1)).enumerate() {
+            for (other, x) in row[..n].iter().enumerate() {
+                let (row, column) = (other.max(column), other.min(column));
+                let tile = triangle_len(row / TILE) + column / TILE * TILE * TILE;
+                let sum = &mut self.sums.recent[tile + column % TILE * TILE + row % TILE];
+                // The diagonal is its own transpose.
+                *sum += if row == column { 2 * x } else { *x };
+            }
+        }
+    }
+}
+
 /// One slice of codes as the kernel wants it, in groups of columns: \[groups, CODE_SLICE / layout.group, CODE_PANEL\] words.
 #[derive(Clone, Debug)]
 struct Packed {
@@ -191,6 +258,12 @@ impl Packed {
         });
     }
 
+    /// How many of each column's first words are not zero.
+    fn nonzero(&self, words: usize) -> usize {
+        let count = |group: &Group| group.right[..words * CODE_PANEL].iter().filter(|word| **word != 0).count();
+        self.groups.par_iter().with_min_len(PARALLEL / CODE_PANEL).map(count).sum()
+    }
+
     /// The left operand of a group.
     fn left(&self, group: usize) -> &[i32] {
         let Group { left, right, .. } = &self.groups[group];
@@ -214,6 +287,27 @@ impl Group {
             }
             self.correction = totals.map(|total| 128 * total);
         }
+    }
+
+    /// The words of each column that are not zero, and what the kernel's offset of the other operand adds to their products.
+    fn sparse_columns(&self, words: usize, layout: CodeLayout) -> Vec<(Vec<CodeEntry>, i32)> {
+        let mut columns: Vec<Vec<CodeEntry>> = vec![Vec::new(); CODE_PANEL];
+        for (word, line) in self.right.chunks_exact(CODE_PANEL).take(words).enumerate() {
+            for (column, codes) in columns.iter_mut().zip(line) {
+                if *codes != 0 {
+                    column.push(CodeEntry { word: word as u32, codes: *codes });
+                }
+            }
+        }
+        let total = |entries: &[CodeEntry]| -> i32 {
+            entries.iter().flat_map(|entry| entry.codes.to_le_bytes()).map(|code| i32::from(code as i8)).sum()
+        };
+        let offset = |entries: &[CodeEntry]| if layout.left_offset { 128 * total(entries) } else { 0 };
+        columns
+            .into_iter()
+            .map(|entries| (offset(&entries), entries))
+            .map(|(offset, entries)| (entries, offset))
+            .collect()
     }
 
     /// Returns the sums of the columns.

@@ -287,6 +287,46 @@ fn a_layer_over_the_memory_limit_is_a_row_that_says_what_it_needs() {
     );
 }
 
+/// The program's peak, as long as it lives.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_stays_within_what_a_layer_is_said_to_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.safetensors");
+    write_model(&file, &[("big.weight", &[2048, 2304], &noise(2048 * 2304, 3))]);
+    let reason = |memory: &str| {
+        analyse(&file, folder.path(), &["--memory", memory, "--quantizations", "5bit"]);
+        Table::read(&folder.path().join("results_5bit.csv")).text("big", "reason").to_owned()
+    };
+    let too_little = reason("20");
+    let needed: u64 = too_little.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(reason(&needed.to_string()), "");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_heavytail"))
+        .args([
+            "analyze",
+            file.to_str().unwrap(),
+            "--quiet",
+            "--quantizations",
+            "5bit",
+            "--memory",
+            &needed.to_string(),
+        ])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut peak = 0;
+    while process.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
+        let kilobytes =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|v| v.trim().split(' ').next());
+        peak = peak.max(kilobytes.map_or(0, |v| v.parse::<u64>().unwrap_or(0)));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // What the program takes for itself.
+    assert!(peak / 1000 < needed + 30, "{} MB, said to need {needed} MB", peak / 1000);
+    assert!(peak > 0);
+}
+
 #[test]
 #[cfg(unix)]
 fn control_c_stops_within_a_second_and_keeps_what_is_finished() {

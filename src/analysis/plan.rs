@@ -130,3 +130,73 @@ impl Need {
         self.weights.saturating_add(at_once).max(self.weights.saturating_mul(2))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::layers::LayerKind;
+    use crate::quant::Scheme;
+    use crate::report::LayerInfo;
+
+    fn layer(rows: usize, cols: usize) -> Layer {
+        let (n, m) = (rows.max(cols) as u64, rows.min(cols) as u64);
+        let info = LayerInfo {
+            layer_id: 0,
+            name: String::new(),
+            layer_type: "dense".to_owned(),
+            dtype: "F16".to_owned(),
+            shape: vec![rows as u64, cols as u64],
+            n,
+            m,
+            q: n as f64 / m as f64,
+            rf: 1,
+            num_evals: m,
+            counted: true,
+            block: None,
+            module: String::new(),
+        };
+        Layer { tensor: 0, kind: LayerKind::Dense { rows, cols }, info }
+    }
+
+    fn choices(levels: usize) -> Vec<Choice> {
+        let level = Scheme::Naive { bits: 4, symmetric: true };
+        vec![Choice { level, scheme: level }; levels]
+    }
+
+    #[test]
+    fn the_largest_come_first_and_as_many_as_fit() {
+        let layers = [layer(100, 100), layer(1000, 1000), layer(900, 1000)];
+        let choices = vec![choices(1); 3];
+        let need = |index: usize| Need::new(&layers[index], &choices[index]).bytes(1);
+        let room = |memory| Limits { threads: 2, memory, hard_limit: u64::MAX };
+        let mut plan = Plan::new(&layers, &choices, room(need(1) + need(0)));
+        assert_eq!(plan.next(), Next::Read(1));
+        assert_eq!(plan.next(), Next::Wait);
+        plan.finished(1);
+        assert_eq!(plan.next(), Next::Read(2));
+        assert_eq!(plan.next(), Next::Read(0));
+        plan.finished(2);
+        plan.finished(0);
+        assert_eq!(plan.next(), Next::Done);
+        // What does not fit at all runs alone.
+        let mut plan = Plan::new(&layers, &choices, room(0));
+        assert_eq!((plan.next(), plan.next()), (Next::Read(1), Next::Wait));
+    }
+
+    #[test]
+    fn levels_at_once_are_bounded_by_threads_and_memory() {
+        let need = Need::new(&layer(1000, 4000), &choices(6));
+        let limits = |threads, memory| Limits { threads, memory, hard_limit: u64::MAX };
+        assert_eq!(concurrent_levels(&need, &limits(4, u64::MAX)), 4);
+        assert_eq!(concurrent_levels(&need, &limits(8, u64::MAX)), 6);
+        assert_eq!(concurrent_levels(&need, &limits(4, need.bytes(2))), 2);
+        assert_eq!(concurrent_levels(&need, &limits(4, 0)), 1);
+    }
+
+    #[test]
+    fn the_largest_matrices_have_room() {
+        // As many eigenvalues as are analysed by default, on 8 GB; and what a page must hold in wasm's 4 GiB.
+        assert!(Need::new(&layer(15_000, 50_000), &choices(6)).bytes(1) < 8_000_000_000);
+        assert!(Need::new(&layer(8192, 28_672), &choices(6)).bytes(1) < 3_200_000_000);
+    }
+}

@@ -111,7 +111,7 @@ fn codes_with_residues_are_two_exact_sums() {
     // Many residues, then so few that they are multiplied one by one.
     for ([m, n], one_in) in SHAPES.into_iter().flat_map(|shape| [(shape, 1), (shape, 29)]) {
         let codes: Vec<i8> = numbers(m * n, 8).iter().map(|&x| x as i8).collect();
-        let residue = |x: u32| if x / 129 % one_in == 0 { ((x % 129) as i32 - 64) as i8 } else { 0 };
+        let residue = |x: u32| if (x / 129).is_multiple_of(one_in) { ((x % 129) as i32 - 64) as i8 } else { 0 };
         let residues: Vec<i8> = numbers(m * n, 9).iter().map(|&x| residue(x)).collect();
         let [scale, unit] = [0.3, 0.5_f64.powi(20)];
         let at = |from: &[i8], k: usize, i: usize| i64::from(from[k * n + i]);

@@ -41,7 +41,7 @@ fn analyse(file: &[u8], threads: usize) -> ModelReport {
     loop {
         match run.next_step() {
             Next::Read(layer) => {
-                let tensor = run.source(layer).0;
+                let tensor = &run.source(layer).info;
                 let bytes = file[tensor.begin as usize..tensor.end as usize].to_vec();
                 let work = run.task(layer, bytes);
                 if threads > 1 { rayon::spawn(work) } else { work() }

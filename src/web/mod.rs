@@ -62,7 +62,7 @@ pub fn schemes() -> Result<JsValue, JsValue> {
 pub struct Model {
     builder: ModelBuilder,
     reader: Option<FileReader>,
-    model: Option<format::Model>,
+    opened: Option<format::Model>,
 }
 
 #[wasm_bindgen]
@@ -71,7 +71,7 @@ impl Model {
     #[wasm_bindgen(constructor)]
     #[expect(clippy::new_without_default, reason = "called from JavaScript only")]
     pub fn new() -> Self {
-        Self { builder: ModelBuilder::default(), reader: None, model: None }
+        Self { builder: ModelBuilder::default(), reader: None, opened: None }
     }
 
     /// Begins with a file: of tensors, or the index of shards.
@@ -114,7 +114,7 @@ impl Model {
     /// # Errors
     /// As [`ModelBuilder::finish`].
     pub fn finish(&mut self) -> Result<(), JsValue> {
-        self.model = Some(std::mem::take(&mut self.builder).finish().map_err(|e| to_error(&e))?);
+        self.opened = Some(std::mem::take(&mut self.builder).finish().map_err(|e| to_error(&e))?);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Model {
     }
 
     fn finished(&self) -> Result<&format::Model, JsValue> {
-        self.model
+        self.opened
             .as_ref()
             .ok_or_else(|| to_error(&Error::Options("the model has no files yet; choose a file first".to_owned())))
     }

@@ -38,7 +38,7 @@ export function dropZone() {
     { id: "drop-zone", className: "drop-zone" },
     make("div", { className: "drop-words" },
       make("p", { className: "drop-title" }, "Drop a model here"),
-      make("p", { className: "drop-hint" }, "one .safetensors or .gguf file, all its shards, or the folder they are in")),
+      make("p", { className: "drop-hint" }, "one model file (.safetensors, .gguf, .pth, .npz), all its shards, or the folder they are in")),
     make("div", { className: "buttons" }, ...buttons),
     files,
     folder,

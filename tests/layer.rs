@@ -39,7 +39,7 @@ fn its_rows_are_those_of_an_analysis() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model.safetensors");
     write(&model);
-    let all = ["--detx", "--mp-fit", "--randomize", "--trust", "--errors"];
+    let all = ["--backend", "rust", "--detx", "--mp-fit", "--randomize", "--trust", "--errors"];
     for level in ["4bit", "int4-g32", "fp8-e4m3-row"] {
         common::analyse(&model, folder.path(), &[&["--quantizations", level], &all[..]].concat());
         let report: Value = serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();

@@ -147,7 +147,7 @@ pub(super) struct Compare {
 
 #[derive(Debug, Args)]
 pub(super) struct LayerArgs {
-    /// A .safetensors file, a folder with one model, or a *.safetensors.index.json.
+    /// A model file, a folder with one model, or an index of shards.
     pub model: PathBuf,
 
     /// The layer, as `heavytail describe` names it.

@@ -93,25 +93,26 @@ describe("an address", () => {
 describe("a name on the hub", () => {
   onModels("is looked up there and read from there", async (page) => {
     const asked = [];
-    const files = { "model.safetensors": model(), "other.safetensors": Buffer.alloc(8) };
+    const files = { "model.safetensors": model(), "other.safetensors": Buffer.alloc(8), "config.json": Buffer.from("{}") };
     await page.page.context().route("https://huggingface.co/**", async (route) => {
       const request = route.request();
       asked.push(request.url());
       const cors = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*" };
       if (request.url().includes("/api/models/")) {
-        const list = ["config.json", ...Object.keys(files), "../<img src=x>"].map((path) => ({ type: "file", path, size: 1 }));
+        const list = [...Object.keys(files), "../<img src=x>"].map((path) => ({ type: "file", path, size: 1 }));
         return route.fulfill({ json: request.url().includes("nobody") ? { error: "Repository not found" } : list, status: request.url().includes("nobody") ? 401 : 200, headers: cors });
       }
       const [, begin, end] = /bytes=(\d+)-(\d+)/.exec(await request.headerValue("range"));
-      const body = files["model.safetensors"].subarray(Number(begin), Number(end) + 1);
-      return route.fulfill({ status: 206, body, headers: { ...cors, ETag: '"x"', "Content-Range": `bytes ${begin}-${Number(begin) + body.length - 1}/${files["model.safetensors"].length}` } });
+      const file = files[request.url().split("/").pop().split("?")[0]];
+      const body = file.subarray(Number(begin), Number(end) + 1);
+      return route.fulfill({ status: 206, body, headers: { ...cors, ETag: '"x"', "Content-Range": `bytes ${begin}-${Number(begin) + body.length - 1}/${file.length}` } });
     });
     await page.page.goto(`${stage.server.url}?model=org/some-model`);
     await page.page.waitForSelector("#model-name:has-text('model.safetensors')");
     await page.settled();
     await page.analyze();
     assert.equal(await page.runStatus(), "complete");
-    assert.deepEqual([...new Set(asked)], ["https://huggingface.co/api/models/org/some-model/tree/main", "https://huggingface.co/org/some-model/resolve/main/model.safetensors"]);
+    assert.deepEqual([...new Set(asked)], ["https://huggingface.co/api/models/org/some-model/tree/main", ...["model.safetensors", "config.json"].map((name) => `https://huggingface.co/org/some-model/resolve/main/${name}`)]);
     asked.length = 0;
     await open(page, "https://huggingface.co/org/some-model/blob/v2/model.safetensors?download=true");
     assert.equal(await page.alert(), "");

@@ -13,6 +13,8 @@ const FIRST_TRIES = 2;
 const SILENCE_MS = 30_000;
 /** With a remedy for what passes. */
 const RETRY = "Try again when the network is back; what is finished stays.";
+/** A file up to this size may come whole from a server that doesn't know ranges. */
+const SMALL = 1_000_000;
 /** Answers that a later try may better. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
 
@@ -47,7 +49,8 @@ async function slice(file, begin, end) {
  */
 export async function remote(url, name) {
   const { answer, body } = await request(url, name, 0, 8, FIRST_TRIES);
-  const size = Number(/\/(\d+)$/.exec(answer.headers.get("Content-Range") ?? "")?.[1] ?? (body.length < 8 ? body.length : await length(url)));
+  const whole = answer.status === 200 ? sent(answer) : /\/(\d+)$/.exec(answer.headers.get("Content-Range") ?? "")?.[1];
+  const size = Number(whole ?? (body.length < 8 ? body.length : await length(url)));
   if (!Number.isSafeInteger(size)) throw named("read", `${name}: the server doesn't say how large the file is. Download it and drop it here.`);
   return { name, size, url, stamp: stamp(answer) };
 }
@@ -111,6 +114,7 @@ async function once(url, name, begin, end) {
   try {
     const answer = await fetch(url, { headers: { Range: `bytes=${begin}-${end - 1}` }, signal: silence.signal, credentials: "omit", referrerPolicy: "no-referrer", cache: "no-store" });
     refuse(answer, name, begin, end);
+    if (answer.status === 200) return { answer, body: new Uint8Array(await answer.arrayBuffer()).subarray(begin, end) };
     const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
     const body = new Uint8Array(end - begin);
     let at = 0;
@@ -136,11 +140,16 @@ async function once(url, name, begin, end) {
   }
 }
 
+/** How many bytes an answer has; not a number when it doesn't say. @param {Response} answer */
+function sent(answer) {
+  return Number(answer.headers.get("Content-Length") ?? NaN);
+}
+
 /** @param {Response} answer @param {string} name @param {number} begin @param {number} end */
 function refuse(answer, name, begin, end) {
   const { status } = answer;
-  // a server may send a whole file where its whole was asked for
-  if (status === 206 || (status === 200 && begin === 0 && Number(answer.headers.get("Content-Length") ?? NaN) === end)) return;
+  // a server may send a file whole: where its whole was asked for, or because it is small
+  if (status === 206 || (status === 200 && sent(answer) <= (begin === 0 ? Math.max(end, SMALL) : SMALL))) return;
   if (PASSING.has(status)) throw new Passing(`its server answers ${status}`, RETRY, 1000 * Number(answer.headers.get("Retry-After") ?? 0) || 0);
   if (status === 401 || status === 403) throw named("read", `${name} can't be read: its server asks for an account (${status}). Download the file and drop it here.`);
   if (status === 404 || status === 410) throw named("read", `${name} can't be read: there is no such file on its server (${status}).`);

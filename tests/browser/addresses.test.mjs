@@ -82,6 +82,14 @@ describe("an address", () => {
     assert.equal(await page.runStatus(), "complete");
   });
 
+  onModels("of a small file is read from a server without range requests too", async (page) => {
+    models.ranges = false;
+    models.files["small.safetensors"] = safetensors([matrix("a.weight", 32, 32, 3)]);
+    await open(page, `${models.url}small.safetensors`);
+    assert.equal(await page.alert(), "");
+    assert.equal(await page.text("#model-name"), "small.safetensors");
+  });
+
   onModels("whose server hides ranges and ETags from other sites is read all the same", async (page) => {
     models.exposed = false;
     await open(page, models.url + ADDRESS);

@@ -318,7 +318,7 @@ impl Detail {
 
     fn task(&self) -> LayerTask<'_> {
         let Self { layer, choices, options, limits, cancellation, .. } = self;
-        LayerTask { layer, info: &self.tensor.info, levels: choices, options, limits, cancellation }
+        LayerTask { layer, info: &self.tensor.info, operands: &[], levels: choices, options, limits, cancellation }
     }
 
     /// The matrices of the row.

@@ -40,6 +40,8 @@ pub struct LayerTask<'a> {
     pub layer: &'a Layer,
     /// How it is stored.
     pub info: &'a TensorInfo,
+    /// How the tensors are stored that its matrix is made of; empty if that is the tensor alone.
+    pub operands: &'a [TensorInfo],
     /// The levels, the baseline first.
     pub levels: &'a [Choice],
     /// The settings.
@@ -58,6 +60,9 @@ impl LayerTask<'_> {
     /// is.
     pub fn run(&self, bytes: Vec<u8>) -> Vec<LayerRow> {
         let Self { layer, levels, .. } = *self;
+        if let Some(combined) = &layer.combined {
+            return self.run_combined(combined, &bytes);
+        }
         let original = match self.original(bytes) {
             Ok(original) => original,
             Err(error) => return failed_rows(layer, levels, &error.to_string()),
@@ -118,7 +123,18 @@ impl LayerTask<'_> {
             }
         };
         let grid = choice.scheme.naive_grid(original.range, self.options.arithmetic(), self.info.dtype);
-        let quantized = Quantized { original, whole: whole.as_ref(), grid: grid.as_ref() };
+        self.rows(Quantized { original, whole: whole.as_ref(), grid: grid.as_ref() }, choice)
+    }
+
+    /// The rows of a matrix as it is.
+    pub(super) fn rows_of(&self, matrix: Matrix, choice: Choice) -> Vec<Measured> {
+        let range = WeightRange::of(matrix.values());
+        let original = Original { sums: self.weight_sums(&matrix), weights: matrix, range };
+        self.rows(Quantized { original: &original, whole: None, grid: None }, choice)
+    }
+
+    /// A row, or one for every kernel position.
+    fn rows(&self, quantized: Quantized, choice: Choice) -> Vec<Measured> {
         let positions = self.layer.info.rf as usize;
         if self.options.pool {
             return vec![self.row(quantized, choice, 0..positions)];
@@ -248,6 +264,15 @@ impl LayerTask<'_> {
         for position in slices {
             let matrix = self.slice(weights, position)?;
             let mut eigenvalues = self.eigenvalues(&matrix, grid, damage)?;
+            if let Some(count) = self.layer.combined.as_ref().and_then(|combined| combined.components) {
+                eigenvalues.drain(..eigenvalues.len().saturating_sub(count));
+            }
+            if self.options.intra {
+                // The tool takes the singular values of an overlap for its eigenvalues.
+                for value in &mut eigenvalues {
+                    *value = value.sqrt();
+                }
+            }
             let largest = eigenvalues.last().copied().unwrap_or(0.0);
             let tolerance = largest.sqrt() * long_side as f64 * f64::EPSILON;
             result.rank_loss += eigenvalues.iter().filter(|v| v.sqrt() <= tolerance).count();

@@ -8,6 +8,7 @@ use crate::quant::{ModelTensor, module};
 use crate::report::{LayerInfo, Skipped};
 use crate::tensor::is_decodable;
 
+use super::combine::Combined;
 use super::filter::{Candidate, LayerFilter};
 use super::options::Options;
 
@@ -41,9 +42,16 @@ pub struct Layer {
     pub kind: LayerKind,
     /// What the report says of it.
     pub info: LayerInfo,
+    /// How its matrix is made, if not of the tensor alone.
+    pub combined: Option<Combined>,
 }
 
 impl Layer {
+    /// The tool's second name.
+    pub fn longname(&self) -> &str {
+        self.combined.as_ref().map_or(&self.info.name, |combined| &combined.longname)
+    }
+
     /// Rows and columns of the tensor as quantizers see it: `[out, in]`, of a convolution `[out, in * positions]`.
     pub fn matrix_shape(&self) -> (usize, usize) {
         match self.kind {
@@ -100,7 +108,7 @@ pub fn select(model: &Model, options: &Options) -> Result<Selection> {
             Some((name, id)) => layer_of(info, name, id + options.start_ids, options),
         };
         match verdict {
-            Ok((kind, info)) => selection.layers.push(Layer { tensor, kind, info }),
+            Ok((kind, info)) => selection.layers.push(Layer { tensor, kind, info, combined: None }),
             Err(reason) => selection.skipped.push(Skipped {
                 name: info.name.clone(),
                 dtype: info.stored_as(),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::layer::LayerTask;
 use super::layers::Layer;
-use super::options::Options;
+use super::options::{Options, Peft};
 use super::trust::{Spectra, add_trust, place};
 use crate::error::Result;
 use crate::matrix::Matrix;
@@ -32,8 +32,9 @@ pub(super) fn add_measures(
 ) -> Result<Vec<f64>> {
     let LayerTask { layer, options, .. } = *task;
     let place = place(layer, slices.start);
-    if options.mp_fit {
-        add_noise_fit(row, layer, eigenvalues, "", options);
+    add_spectral_measures(row, layer, eigenvalues, options);
+    if options.peft != Peft::No {
+        row.measures.entry("peft".to_owned()).or_insert_with(|| "False".to_owned().into());
     }
     if options.vectors {
         add_vector_measures(row, slices.clone(), &matrix)?;
@@ -42,13 +43,6 @@ pub(super) fn add_measures(
         let alpha = block_alpha(task, slices.clone(), &matrix, options.farms as usize)?;
         set(row, "alpha_farms", alpha);
     }
-    if options.deltas {
-        set(row, "level_spacing_ratio", spacing_ratio(eigenvalues));
-        set(row, "log_delta_mean", mean_log_spacing(eigenvalues));
-    }
-    if options.curves > 0 {
-        row.curves = Some(curves(eigenvalues, options.curves as usize));
-    }
     let randomized = Randomized { task, slices, matrix };
     let mut random = None;
     if options.randomize {
@@ -56,14 +50,28 @@ pub(super) fn add_measures(
     } else if options.trust {
         random = Some(randomized.eigenvalues(0)?);
     }
+    let Some(random) = random.filter(|_| options.trust) else { return Ok(Vec::new()) };
+    Ok(add_trust(row, Spectra { own: eigenvalues, random: &random }, place, options))
+}
+
+/// Adds the columns that the options ask for and that are made of the eigenvalues alone.
+pub(super) fn add_spectral_measures(row: &mut LayerRow, layer: &Layer, eigenvalues: &[f64], options: &Options) {
+    if options.mp_fit {
+        add_noise_fit(row, layer, eigenvalues, "", options);
+    }
     if options.detx {
         add_erg_point(row, eigenvalues, options);
     }
     if options.detx || options.trust {
         add_setol(row, eigenvalues);
     }
-    let Some(random) = random.filter(|_| options.trust) else { return Ok(Vec::new()) };
-    Ok(add_trust(row, Spectra { own: eigenvalues, random: &random }, place, options))
+    if options.deltas {
+        set(row, "level_spacing_ratio", spacing_ratio(eigenvalues));
+        set(row, "log_delta_mean", mean_log_spacing(eigenvalues));
+    }
+    if options.curves > 0 {
+        row.curves = Some(curves(eigenvalues, options.curves as usize));
+    }
 }
 
 /// The curves of a spectrum (ascending), each of no more than about `most` points.

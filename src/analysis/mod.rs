@@ -1,7 +1,9 @@
 //! The work itself: which tensors, in which order, through which stages; and the levels against one another.
 
+mod combine;
 mod compare;
 mod detail;
+mod distances;
 mod errors;
 mod filter;
 mod kept;
@@ -15,16 +17,22 @@ mod plan;
 mod row;
 mod run;
 mod scores;
+mod smooth;
+mod stack;
 mod trust;
 
+pub use combine::{Combination, Combined, Operand, adapter_alpha, select_combined};
 pub use compare::compare;
 pub use detail::{Detail, DetailPart, FitDetail, LayerDetail, Place, RandomDetail, SpectrumDetail, refit};
+pub use distances::{DistanceMethod, Distances};
 pub use errors::RoundingNoise;
 pub use layer::LayerTask;
 pub use layers::{Layer, LayerKind, Selection, select};
 pub use measures::curves;
-pub use options::{Compat, Options};
+pub use options::{Compat, Options, Peft};
 pub use pairs::{PairRun, Side};
 pub use plan::{Limits, Next};
-pub use run::{Analysis, Finished, Progress, comparison, describe, report};
+pub use run::{Analysis, Finished, Progress, comparison, describe, describe_with_base, report};
 pub use scores::{Score, ScoreCorrelation, check_scores, correlate, correlations_csv, parse_scores};
+pub use smooth::{Smoothed, Smoothing, smoothed};
+pub use stack::Stack;

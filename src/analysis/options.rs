@@ -37,6 +37,30 @@ impl Compat {
     }
 }
 
+/// What is made of adapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peft {
+    /// Nothing: their halves are layers like any other.
+    #[default]
+    No,
+    /// What they add, and no other layers.
+    Only,
+    /// What they add, the base with it added, and all other layers.
+    WithBase,
+}
+
+impl Peft {
+    /// The name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Peft::No => "no",
+            Peft::Only => "only",
+            Peft::WithBase => "with_base",
+        }
+    }
+}
+
 /// The settings of a run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -75,6 +99,8 @@ pub struct Options {
     pub fit: String,
     /// How many of the largest eigenvalues to leave out of the fit.
     pub xmax: u64,
+    /// Whether the law ends at the largest eigenvalue: the tool's `xmax="force"`.
+    pub force_xmax: bool,
     /// `clip_xmax`, `xmin_peak`, or empty.
     pub fix_fingers: String,
     /// With `clip_xmax`: how many eigenvalues may be left out.
@@ -94,6 +120,17 @@ pub struct Options {
     pub seed: u64,
     /// Whether to measure how localised the eigenvectors are.
     pub vectors: bool,
+    /// Whether to analyse the overlaps of neighbouring layers.
+    pub intra: bool,
+    /// Whether to put a random 0/1 matrix between the layers of an overlap, as the tool does.
+    pub sparsify: bool,
+    /// Whether to analyse all layers on top of one another, as one: see [`super::Stack`].
+    pub stacked: bool,
+    /// What to make of adapters.
+    pub peft: Peft,
+    /// An adapter's `lora_alpha`: what it adds is `lora_alpha / rank` times its product. Without it, and in compatibility
+    /// mode, once the product.
+    pub lora_alpha: Option<f64>,
     /// Whether to add level statistics: how far neighbouring eigenvalues are apart.
     pub deltas: bool,
     /// About how many points of each curve a row keeps for pictures, at most; 0 for none.
@@ -127,6 +164,7 @@ impl Default for Options {
             inverse: false,
             fit: "PL".to_owned(),
             xmax: 0,
+            force_xmax: false,
             fix_fingers: String::new(),
             max_fingers: 10,
             finger_thresh: 1.0,
@@ -136,6 +174,11 @@ impl Default for Options {
             randomize: false,
             seed: 0,
             vectors: false,
+            intra: false,
+            sparsify: false,
+            stacked: false,
+            peft: Peft::No,
+            lora_alpha: None,
             deltas: false,
             curves: 0,
             trust: false,
@@ -193,7 +236,7 @@ impl Options {
                 ("tolerance", options.tolerance.to_string()),
                 ("inverse", options.inverse.to_string()),
                 ("fit", options.fit.clone()),
-                ("xmax", options.xmax.to_string()),
+                ("xmax", if options.force_xmax { "force".to_owned() } else { options.xmax.to_string() }),
                 ("fix_fingers", options.fix_fingers.clone()),
                 ("max_fingers", options.max_fingers.to_string()),
                 ("finger_thresh", options.finger_thresh.to_string()),
@@ -203,6 +246,11 @@ impl Options {
                 ("randomize", options.randomize.to_string()),
                 ("seed", options.seed.to_string()),
                 ("vectors", options.vectors.to_string()),
+                ("intra", options.intra.to_string()),
+                ("sparsify", options.sparsify.to_string()),
+                ("stacked", options.stacked.to_string()),
+                ("peft", options.peft.as_str().to_owned()),
+                ("lora_alpha", options.lora_alpha.map_or_else(String::new, |v| v.to_string())),
                 ("deltas", options.deltas.to_string()),
                 ("curves", options.curves.to_string()),
                 ("trust", options.trust.to_string()),
@@ -235,16 +283,21 @@ impl Options {
             self.min_evals > self.max_n,
             &format!("min_evals = {} is above max_N = {}: no layer is between", self.min_evals, self.max_n),
         )?;
+        let sets_xmax = self.xmax > 0 || self.force_xmax;
+        fault(
+            self.force_xmax && self.xmax > 0,
+            "xmax is a number of eigenvalues to leave out or the end of the law (force), not both",
+        )?;
         fault(
             self.inverse && self.vectors,
             "inverse and vectors exclude each other: eigenvectors belong to the eigenvalues as they are",
         )?;
         fault(
-            !self.fix_fingers.is_empty() && self.xmax > 0,
+            !self.fix_fingers.is_empty() && sets_xmax,
             "fix_fingers and xmax exclude each other: both choose the upper end of the fit",
         )?;
         fault(
-            self.trust && (self.xmax > 0 || !self.fix_fingers.is_empty()),
+            self.trust && (sets_xmax || !self.fix_fingers.is_empty()),
             "trust excludes xmax and fix_fingers: the evidence is about the fit to the whole spectrum",
         )?;
         fault(
@@ -252,15 +305,48 @@ impl Options {
             &format!("fit {} is unknown; it is PL, TPL or E_TPL", quoted(&self.fit)),
         )?;
         fault(
-            self.is_truncated() && (self.trust || self.xmax > 0 || !self.fix_fingers.is_empty()),
+            self.is_truncated() && (self.trust || sets_xmax || !self.fix_fingers.is_empty()),
             "fit TPL and E_TPL exclude trust, xmax and fix_fingers: those are about the plain power law",
         )?;
+        let needs_matrices = self.randomize || self.vectors || self.trust || self.farms > 0;
+        fault(
+            self.intra && needs_matrices,
+            "intra excludes randomize, vectors, trust and farms: its values are singular values of products",
+        )?;
+        fault(
+            self.stacked && (needs_matrices || self.svd || !self.pool),
+            "stacked excludes randomize, vectors, trust, farms, svd and no-pool: the stack itself is never in memory",
+        )?;
+        fault(
+            u8::from(self.intra) + u8::from(self.stacked) + u8::from(self.peft != Peft::No) > 1,
+            "intra, stacked and peft exclude each other: each makes other matrices of the layers",
+        )?;
+        fault(self.sparsify && !self.intra, "sparsify is an option of intra")?;
+        fault(self.lora_alpha.is_some_and(|v| !v.is_finite() || v == 0.0), "lora_alpha must be a number other than 0")?;
+        self.check_as_weightwatcher()?;
         fault(self.trust && self.draws == 0, "trust needs draws of at least 1")?;
         fault(self.max_fingers == 0, "max_fingers must be at least 1")?;
         fault(self.tolerance.is_nan() || self.tolerance < 0.0, "tolerance must be a number that is not negative")?;
         fault(!self.finger_thresh.is_finite(), "finger_thresh must be a number")?;
         fault(self.xmin_max.is_some_and(|v| v.is_nan() || v <= 0.0), "xmin_max must be a positive number")?;
         self.fit_options().map(|_| ())
+    }
+
+    /// What the tool refuses and nobody else has to.
+    fn check_as_weightwatcher(&self) -> Result<()> {
+        let (least, most, side) = (self.min_evals, self.max_evals, self.max_n);
+        let refused =
+            |what: String| Err(Error::Options(format!("WeightWatcher refuses {what}; without compat it is taken")));
+        if !self.compat.is_weightwatcher() {
+            return Ok(());
+        }
+        if side < most {
+            return refused(format!("max_N = {side} below max_evals = {most}"));
+        }
+        if least > 0 && least == most {
+            return refused(format!("min_evals = max_evals = {least}"));
+        }
+        Ok(())
     }
 
     /// Whether the law has an exponential end.
@@ -284,7 +370,12 @@ impl Options {
                 return Err(Error::Options(message));
             }
         };
-        Ok(FitOptions { xmax: self.xmax as usize, fix_fingers, as_weightwatcher: self.compat.is_weightwatcher() })
+        Ok(FitOptions {
+            xmax: self.xmax as usize,
+            force_xmax: self.force_xmax,
+            fix_fingers,
+            as_weightwatcher: self.compat.is_weightwatcher(),
+        })
     }
 }
 

@@ -116,10 +116,12 @@ impl Need {
         let gram = n.saturating_mul(n).saturating_mul(8);
         let panels = n.saturating_mul(8192);
         let is_whole = layer.info.counted && choices.iter().any(|choice| !choice.scheme.is_elementwise());
+        // Before and after quantizing.
+        let operands = layer.combined.as_ref().map_or(0, |combined| combined.elements().saturating_mul(2));
         let whole = if is_whole { elements.saturating_mul(6) } else { 0 };
         Self {
             levels: choices.len(),
-            weights: elements.saturating_mul(4),
+            weights: elements.saturating_add(operands).saturating_mul(4),
             per_level: gram.saturating_add(panels).saturating_add(whole),
         }
     }
@@ -155,7 +157,7 @@ mod tests {
             block: None,
             module: String::new(),
         };
-        Layer { tensor: 0, kind: LayerKind::Dense { rows, cols }, info }
+        Layer { tensor: 0, kind: LayerKind::Dense { rows, cols }, info, combined: None }
     }
 
     fn choices(levels: usize) -> Vec<Choice> {

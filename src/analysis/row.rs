@@ -32,7 +32,7 @@ pub(super) fn empty_row(layer: &Layer, choice: Choice) -> LayerRow {
         log_alpha_norm: Number::NONE,
         log_norm: Number::NONE,
         log_spectral_norm: Number::NONE,
-        longname: info.name.clone(),
+        longname: layer.longname().to_owned(),
         matrix_rank: Number::NONE,
         norm: Number::NONE,
         num_evals: info.num_evals,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use super::combine::select_combined;
 use super::compare::{compare, summarise};
 use super::kept::{Kept, keep};
 use super::layer::{Choice, LayerTask, failed_rows};
-use super::layers::{Layer, Selection, select};
+use super::layers::{Layer, Selection};
 use super::options::{Compat, Options};
 use super::plan::{Limits, Need, Next, Plan};
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ use crate::format::{Model, TensorEntry};
 use crate::progress::Cancellation;
 use crate::quant::{ModelTensor, Scheme};
 use crate::report::{
-    ComparisonRow, Head, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION,
+    ComparisonRow, Head, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION, Settings,
 };
 use crate::spectrum::Method;
 
@@ -49,6 +50,7 @@ pub struct Finished {
 pub struct Analysis {
     shared: Arc<Shared>,
     model: Model,
+    base: Option<Model>,
     head: Head,
     plan: Plan,
     done: Receiver<(usize, Vec<LayerRow>)>,
@@ -77,9 +79,17 @@ struct Shared {
 /// # Errors
 /// [`Error::Options`] for an unknown level or a bad pattern.
 pub fn describe(model: &Model, options: &Options) -> Result<Head> {
+    describe_with_base(model, None, options)
+}
+
+/// [`describe`] with the base model that the options speak of.
+///
+/// # Errors
+/// As [`describe`].
+pub fn describe_with_base(model: &Model, base: Option<&Model>, options: &Options) -> Result<Head> {
     options.check()?;
-    let selection = select(model, options)?;
-    head(model, &selection, options)
+    let selection = select_combined(model, base, options)?;
+    head(model, base, &selection, options)
 }
 
 /// The report of some or all rows of a run. Rows may come in any order.
@@ -121,12 +131,29 @@ impl Analysis {
     /// # Errors
     /// [`Error::Options`] for an unknown level or a bad pattern; [`Error::Unsupported`] if there is nothing to analyse.
     pub fn new(model: Model, options: Options, limits: Limits, cancellation: Cancellation) -> Result<Self> {
+        Self::with_base(model, None, options, limits, cancellation)
+    }
+
+    /// [`Analysis::new`] of the differences from a base model, or of adapters to it.
+    ///
+    /// # Errors
+    /// As [`Analysis::new`]; [`Error::Options`] if the two models have no layer in common.
+    pub fn with_base(
+        model: Model,
+        base: Option<Model>,
+        options: Options,
+        limits: Limits,
+        cancellation: Cancellation,
+    ) -> Result<Self> {
         options.check()?;
-        let selection = select(&model, &options)?;
+        if options.stacked {
+            return Err(Error::Options("stacked is a run of its own: see Stack".to_owned()));
+        }
+        let selection = select_combined(&model, base.as_ref(), &options)?;
         if selection.layers.is_empty() {
             return Err(nothing_to_do(&selection, &options));
         }
-        let head = head(&model, &selection, &options)?;
+        let head = head(&model, base.as_ref(), &selection, &options)?;
         let levels = options.levels()?;
         let choices = choose(&levels, &selection.layers, &model);
         let plan = Plan::new(&selection.layers, &choices, limits);
@@ -134,7 +161,7 @@ impl Analysis {
         let (report_done, done) = channel();
         let shared = Arc::new(Shared { layers: selection.layers, choices, options, limits, cancellation });
         let (rows, kept, untold) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { shared, model, head, plan, done, report_done, rows, progress, kept, untold })
+        Ok(Self { shared, model, base, head, plan, done, report_done, rows, progress, kept, untold })
     }
 
     /// Takes over rows of an earlier run over the same files, so that only the others are computed: call it before the first
@@ -199,6 +226,20 @@ impl Analysis {
         &self.model.tensors[self.shared.layers[layer].tensor]
     }
 
+    /// The tensors of a layer in the order in which their bytes are submitted, and whether they are of the base model.
+    pub fn sources(&self, layer: usize) -> Vec<(bool, &TensorEntry)> {
+        let layer = &self.shared.layers[layer];
+        let Some(combined) = &layer.combined else { return vec![(false, &self.model.tensors[layer.tensor])] };
+        let base = self.base.as_ref().unwrap_or(&self.model);
+        let tensors = |is_base| if is_base { &base.tensors } else { &self.model.tensors };
+        combined.operands.iter().map(|o| (o.is_base, &tensors(o.is_base)[o.tensor])).collect()
+    }
+
+    /// The base model, if there is one.
+    pub fn base(&self) -> Option<&Model> {
+        self.base.as_ref()
+    }
+
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
@@ -209,6 +250,9 @@ impl Analysis {
     pub fn task(&self, layer: usize, bytes: Vec<u8>) -> impl FnOnce() + Send + 'static {
         let shared = Arc::clone(&self.shared);
         let info = self.source(layer).info.clone();
+        let is_combined = self.shared.layers[layer].combined.is_some();
+        let operands: Vec<_> =
+            self.sources(layer).into_iter().filter(|_| is_combined).map(|(_, entry)| entry.info.clone()).collect();
         let report_done = self.report_done.clone();
         move || {
             let Shared { layers, choices, options, limits, cancellation } = &*shared;
@@ -216,7 +260,15 @@ impl Analysis {
             if cancellation.is_cancelled() {
                 return;
             }
-            let work = LayerTask { layer: &layers[layer], info: &info, levels, options, limits, cancellation };
+            let work = LayerTask {
+                layer: &layers[layer],
+                info: &info,
+                operands: &operands,
+                levels,
+                options,
+                limits,
+                cancellation,
+            };
             // A fault of ours costs one layer, not the run.
             let rows = catch_unwind(AssertUnwindSafe(|| work.run(bytes))).unwrap_or_else(|_| {
                 failed_rows(work.layer, levels, "internal error while this layer was analysed; please report it")
@@ -311,7 +363,7 @@ fn work(layer: &Layer, levels: usize) -> f64 {
     layer.work() * if layer.info.counted { levels as f64 } else { levels.min(1) as f64 }
 }
 
-fn nothing_to_do(selection: &Selection, options: &Options) -> Error {
+pub(super) fn nothing_to_do(selection: &Selection, options: &Options) -> Error {
     if options.layers.is_empty() {
         let found = selection.skipped.len();
         Error::Unsupported(format!(
@@ -326,7 +378,7 @@ fn nothing_to_do(selection: &Selection, options: &Options) -> Error {
     }
 }
 
-fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head> {
+pub(super) fn head(model: &Model, base: Option<&Model>, selection: &Selection, options: &Options) -> Result<Head> {
     let levels = options.levels()?;
     let dtypes: std::collections::BTreeSet<&str> =
         selection.layers.iter().filter(|l| l.info.counted).map(|l| l.info.dtype.as_str()).collect();
@@ -338,11 +390,11 @@ fn head(model: &Model, selection: &Selection, options: &Options) -> Result<Head>
     };
     Ok(Head {
         model: model_info(model),
-        settings: options.settings()?,
+        settings: settings(base, options)?,
         levels: levels.iter().map(|scheme| LevelInfo { name: scheme.to_string(), label: label(scheme) }).collect(),
         layers: selection.layers.iter().map(|layer| layer.info.clone()).collect(),
         skipped: selection.skipped.clone(),
-        notes: notes(options, &levels, model),
+        notes: notes(options, &levels, model, selection),
     })
 }
 
@@ -356,8 +408,17 @@ pub(super) fn model_info(model: &Model) -> ModelInfo {
     }
 }
 
+fn settings(base: Option<&Model>, options: &Options) -> Result<Settings> {
+    let mut settings = options.settings()?;
+    if let Some(base) = base {
+        let names: Vec<&str> = base.files.iter().map(|file| file.name.as_str()).collect();
+        settings.measures.insert("base_model".to_owned(), names.join(","));
+    }
+    Ok(settings)
+}
+
 /// What a reader of the numbers should know, in the order of its weight.
-fn notes(options: &Options, levels: &[Scheme], model: &Model) -> Vec<String> {
+fn notes(options: &Options, levels: &[Scheme], model: &Model, selection: &Selection) -> Vec<String> {
     let mut notes = vec![
         "Relative weight error (and SQNR) ranks whole-model levels by damage almost perfectly in the one study behind this tool; the signed change of mean alpha does not. Neither replaces an evaluation of the model.".to_owned(),
         "Between layers, no number here is a general predictor of how much a layer matters.".to_owned(),
@@ -387,6 +448,9 @@ fn notes(options: &Options, levels: &[Scheme], model: &Model) -> Vec<String> {
     }
     if options.trust {
         notes.push("Intervals, p-values and verdicts say how well alpha is known, not what it means: alpha does not measure how well a model does its task. They take eigenvalues for independent draws, which those of one matrix are not.".to_owned());
+    }
+    if selection.layers.iter().any(|layer| layer.combined.is_some()) {
+        notes.push("Rows are of matrices made of several tensors; errors and bits are those of the tensors that are quantized.".to_owned());
     }
     notes.push("Embeddings are analysed but neither quantized nor counted in the comparison.".to_owned());
     notes

@@ -12,12 +12,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::arguments::{Analyze, FormatArg};
 use super::backend::{self, default_threads};
 use super::describe::table;
-use super::source::Source;
+use super::source::{Source, read_all};
 use super::{Failure, print};
 use crate::analysis::{
-    Analysis, Limits, Next, Progress, Score, ScoreCorrelation, check_scores, correlate, correlations_csv, parse_scores,
+    Analysis, Limits, Next, Options, Peft, Progress, Score, ScoreCorrelation, Stack, adapter_alpha, check_scores,
+    correlate, correlations_csv, parse_scores,
 };
 use crate::error::Error;
+use crate::format::Model;
 use crate::progress::Cancellation;
 use crate::report::{
     ModelReport, Number, RunStatus, Status, Summary, comparison_cells, comparison_csv, details_csv, report_json,
@@ -67,6 +69,14 @@ fn read_scores(path: &Path, arguments: &Analyze) -> Result<Vec<Score>, Failure> 
 }
 
 fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation) -> Result<ModelReport, Failure> {
+    let options = options(arguments)?;
+    let mut base = arguments.measures.base_model.as_deref().map(|path| Source::open(Some(path))).transpose()?;
+    if options.stacked {
+        return match base {
+            None => stacked(&source.model.clone(), &mut source, options, cancellation),
+            Some(_) => Err(Error::Options("stacked and base_model exclude each other".to_owned()).into()),
+        };
+    }
     // How long a finished layer or Ctrl-C may go unnoticed.
     const LOOK: Duration = Duration::from_millis(50);
     let (threads, pool) = thread_pool(arguments.threads)?;
@@ -80,14 +90,15 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
         memory: memory(arguments, &source),
         hard_limit: arguments.memory.map_or(u64::MAX, |mb| mb * 1_000_000),
     };
-    let mut analysis = Analysis::new(source.model.clone(), arguments.options(), limits, cancellation.clone())?;
+    let base_model = base.as_ref().map(|base| base.model.clone());
+    let mut analysis = Analysis::with_base(source.model.clone(), base_model, options, limits, cancellation.clone())?;
     let bar = ProgressView::new(arguments.quiet);
     let status = loop {
         if cancellation.is_cancelled() {
             break RunStatus::Cancelled;
         }
         match analysis.next_step() {
-            Next::Read(layer) => match source.read(analysis.source(layer)) {
+            Next::Read(layer) => match read_all(&mut source, base.as_mut(), &analysis.sources(layer)) {
                 Ok(bytes) => pool.spawn(analysis.task(layer, bytes)),
                 Err(failure) => analysis.fail(layer, &failure.to_string()),
             },
@@ -119,6 +130,37 @@ pub(super) fn cancellation() -> Result<Cancellation, Failure> {
     ctrlc::set_handler(move || flag.cancel())
         .map_err(|e| Failure::Core(Error::Unsupported(format!("can't listen for Ctrl-C: {e}"))))?;
     Ok(cancellation)
+}
+
+/// The core's options, with what an adapter's own settings say.
+fn options(arguments: &Analyze) -> Result<Options, Failure> {
+    let mut options = arguments.options();
+    let file = arguments.model.as_deref().map(|path| if path.is_dir() { path } else { path.parent().unwrap_or(path) });
+    let file = file.map(|folder| folder.join("adapter_config.json")).filter(|file| file.is_file());
+    if let (Peft::Only | Peft::WithBase, None, Some(file)) = (options.peft, options.lora_alpha, file) {
+        let text = fs::read_to_string(&file).map_err(|e| Failure::read(&file, &e))?;
+        options.lora_alpha = adapter_alpha(&text)?;
+    }
+    Ok(options)
+}
+
+/// Level by level: the stack of each is read anew, so that only one is in memory.
+fn stacked(
+    model: &Model,
+    source: &mut Source,
+    options: Options,
+    cancellation: &Cancellation,
+) -> Result<ModelReport, Failure> {
+    let stack = Stack::new(model.clone(), options, cancellation.clone())?;
+    let mut rows = Vec::new();
+    for level in 0..stack.head().levels.len() {
+        match stack.row(level, |tensor| source.read(tensor)) {
+            Ok(row) => rows.push(row),
+            Err(Failure::Core(Error::Cancelled)) => return Ok(stack.report(&rows, RunStatus::Cancelled)),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(stack.report(&rows, RunStatus::Complete))
 }
 
 /// Room for the layers in flight, in bytes: by default three times the largest analysed tensor in f32, so that it can be

@@ -37,6 +37,14 @@ pub(super) enum Command {
     Compare(Compare),
     /// Quantize a model and write the dequantized weights as safetensors.
     Quantize(Quantize),
+    /// How far two models are apart, layer by layer.
+    Distances(Distances),
+    /// Keep the largest singular components of every layer and write the model as safetensors (WeightWatcher's
+    /// `SVDSmoothing`).
+    Smooth(Smooth),
+    /// Remove from every layer what would stand out of noise and write the model as safetensors (WeightWatcher's
+    /// `SVDSharpness`).
+    Sharpen(Sharpen),
 }
 
 impl Default for Command {
@@ -225,6 +233,90 @@ pub(super) struct Quantize {
     /// Only layers whose name matches one of these comma-separated glob patterns.
     #[arg(long, value_name = "PATTERN", default_value = "")]
     pub layers: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Distances {
+    /// A model: a file, a folder, or an index.
+    pub first: PathBuf,
+
+    /// Another one. Layers are paired by name.
+    pub second: PathBuf,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// The norm of the difference of the tensors and of their biases (raw), of the matrices (euclidean), or the alignment
+    /// of the matrices (cka).
+    #[arg(long, value_enum, ignore_case = true, default_value_t = DistanceArg::Raw)]
+    pub method: DistanceArg,
+
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = RowsFormatArg::Table)]
+    pub format: RowsFormatArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DistanceArg {
+    Raw,
+    Euclidean,
+    Cka,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Transformed {
+    /// A model: a file, a folder, or an index.
+    pub model: PathBuf,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// The file to write, in one piece whatever the model's files are.
+    #[arg(long, short, value_name = "OUT.safetensors")]
+    pub output: PathBuf,
+
+    /// Dtype of the changed weights: f32, or as the model has them. Other tensors keep theirs.
+    #[arg(long, value_enum, default_value_t = OutputDtypeArg::F32)]
+    pub dtype: OutputDtypeArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Smooth {
+    #[command(flatten)]
+    pub files: Transformed,
+
+    /// How many components to keep: those from |det X| = 1 on (detX), a share (svd), those above the Marchenko-Pastur law
+    /// (rmt), the power law's tail (`alpha_min`), or rmt for an alpha above 6 and else detX (auto).
+    #[arg(long, value_enum, ignore_case = true, default_value_t = SmoothingArg::DetX)]
+    pub method: SmoothingArg,
+
+    /// The share of components that svd keeps.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.8)]
+    pub percent: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SmoothingArg {
+    #[value(name = "detX")]
+    DetX,
+    #[value(name = "svd")]
+    Svd,
+    #[value(name = "rmt")]
+    Rmt,
+    #[value(name = "alpha_min")]
+    AlphaMin,
+    #[value(name = "auto")]
+    Auto,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sharpen {
+    #[command(flatten)]
+    pub files: Transformed,
+
+    /// Seed of the random order.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -70,10 +70,10 @@ pub(super) fn table(headings: &[&str]) -> Table {
 }
 
 /// Names come from the file: no control characters on the terminal.
-fn clean(name: &str) -> String {
+pub(super) fn clean(name: &str) -> String {
     name.escape_debug().to_string()
 }
 
-fn shape(shape: &[u64]) -> String {
+pub(super) fn shape(shape: &[u64]) -> String {
     shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
 }

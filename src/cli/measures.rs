@@ -1,8 +1,10 @@
 //! Options that add or change columns, under `WeightWatcher`'s names.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
-use crate::analysis::Options;
+use crate::analysis::{Options, Peft};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options that add or change columns")]
@@ -29,9 +31,9 @@ pub(super) struct MeasureArgs {
     #[arg(long, value_enum, ignore_case = true, default_value_t = FitArg::Pl)]
     pub fit: FitArg,
 
-    /// Leave the K largest eigenvalues out of the fit; the sign does not matter.
-    #[arg(long, value_name = "K", allow_hyphen_values = true)]
-    pub xmax: Option<i64>,
+    /// Leave the K largest eigenvalues out of the fit (the sign does not matter), or `force`: the law ends at the largest.
+    #[arg(long, value_name = "K|force", allow_hyphen_values = true, value_parser = parse_xmax)]
+    pub xmax: Option<XmaxArg>,
 
     /// Leave single far eigenvalues out of the fit while that lowers alpha by --finger-thresh (clip_xmax: adds num_fingers
     /// and raw_alpha), or look for xmin near the peak of the spectrum only (xmin_peak).
@@ -68,6 +70,34 @@ pub(super) struct MeasureArgs {
     /// loc_ratio,part_ratio}. Several times slower.
     #[arg(long)]
     pub vectors: bool,
+
+    /// Analyse the overlaps W0 W1 / (|W0| |W1|) of neighbouring layers in place of the layers: adds Xflag. Their singular
+    /// values are taken for eigenvalues, as in WeightWatcher.
+    #[arg(long)]
+    pub intra: bool,
+
+    /// With --intra: a random matrix of zeros and ones between the two layers, WeightWatcher's default.
+    #[arg(long)]
+    pub sparsify: bool,
+
+    /// Analyse all layers on top of one another, standardised and padded with zeros, as one matrix.
+    #[arg(long)]
+    pub stacked: bool,
+
+    /// Analyse the difference of each layer from the same layer of this model: a file or a folder. With --peft: the model
+    /// that the adapter is for.
+    #[arg(long, value_name = "MODEL")]
+    pub base_model: Option<PathBuf>,
+
+    /// Analyse what LoRA adapters add: rows lora_BA; with_base also the base with it added, lora_W_plus_AB, and the other
+    /// layers. Adds peft.
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, default_missing_value = "only")]
+    pub peft: Option<PeftArg>,
+
+    /// The adapter's lora_alpha: its update is lora_alpha / rank times the product. Default: what adapter_config.json beside
+    /// the adapter says, else once the product.
+    #[arg(long, value_name = "X", requires = "peft")]
+    pub lora_alpha: Option<f64>,
 
     /// Add level_spacing_ratio and log_delta_mean: how far neighbouring eigenvalues are apart.
     #[arg(long)]
@@ -119,6 +149,28 @@ pub(super) enum FixFingersArg {
     XminPeak,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum XmaxArg {
+    LeaveOut(u64),
+    Force,
+}
+
+fn parse_xmax(text: &str) -> Result<XmaxArg, String> {
+    if text == "force" {
+        return Ok(XmaxArg::Force);
+    }
+    let count: i64 = text.parse().map_err(|_| "it is a whole number or `force`".to_owned())?;
+    Ok(XmaxArg::LeaveOut(count.unsigned_abs()))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PeftArg {
+    #[value(name = "only", alias = "true")]
+    Only,
+    #[value(name = "with_base")]
+    WithBase,
+}
+
 impl MeasureArgs {
     /// `options` with these in place.
     pub fn apply(&self, options: Options) -> Options {
@@ -137,7 +189,8 @@ impl MeasureArgs {
             conv2d_norm: !self.no_conv2d_norm,
             tolerance: self.tolerance,
             inverse: self.inverse,
-            xmax: self.xmax.map_or(0, i64::unsigned_abs),
+            xmax: if let Some(XmaxArg::LeaveOut(count)) = self.xmax { count } else { 0 },
+            force_xmax: self.xmax == Some(XmaxArg::Force),
             fix_fingers: fix_fingers.to_owned(),
             max_fingers: self.max_fingers,
             finger_thresh: self.finger_thresh,
@@ -147,6 +200,15 @@ impl MeasureArgs {
             randomize: self.randomize,
             seed: self.seed,
             vectors: self.vectors,
+            intra: self.intra,
+            sparsify: self.sparsify,
+            stacked: self.stacked,
+            peft: match self.peft {
+                None => Peft::No,
+                Some(PeftArg::Only) => Peft::Only,
+                Some(PeftArg::WithBase) => Peft::WithBase,
+            },
+            lora_alpha: self.lora_alpha,
             deltas: self.deltas,
             curves: self.curves,
             trust: self.trust,

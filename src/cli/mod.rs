@@ -6,11 +6,13 @@ mod backend;
 mod bench;
 mod compare;
 mod describe;
+mod distances;
 mod layer;
 mod measures;
 mod quantize;
 mod schemes;
 mod selftest;
+mod smooth;
 mod source;
 pub mod speed;
 mod writer;
@@ -92,6 +94,9 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Layer(arguments) => layer::run(&arguments),
         Command::Schemes(arguments) => schemes::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),
+        Command::Distances(arguments) => distances::run(&arguments),
+        Command::Smooth(arguments) => smooth::smooth(&arguments),
+        Command::Sharpen(arguments) => smooth::sharpen(&arguments),
         Command::Selftest => selftest::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     }

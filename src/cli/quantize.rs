@@ -89,7 +89,7 @@ fn choose(scheme: Scheme, source: &Source, arguments: &Quantize) -> Result<Vec<S
     Ok(tensors.iter().zip(all).map(|(t, s)| if wanted.contains(&t.info.name) { s } else { Scheme::Stored }).collect())
 }
 
-fn decode(info: &TensorInfo, bytes: &[u8]) -> Result<Matrix, Failure> {
+pub(super) fn decode(info: &TensorInfo, bytes: &[u8]) -> Result<Matrix, Failure> {
     let too_large = || Error::Limit(format!("tensor {} does not fit into memory", quoted(&info.name)));
     let elements = usize::try_from(info.elements()).map_err(|_| too_large())?;
     // Rows of a matrix; of a stack of matrices, all their rows; of a convolution, one an output channel.
@@ -139,11 +139,11 @@ fn quantize(
     Ok(Ok((dtype, bytes)))
 }
 
-fn encode_f32(values: &[f32]) -> Vec<u8> {
+pub(super) fn encode_f32(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-fn encode(values: &[f32], dtype: Dtype) -> Option<Vec<u8>> {
+pub(super) fn encode(values: &[f32], dtype: Dtype) -> Option<Vec<u8>> {
     match dtype {
         Dtype::F32 => Some(encode_f32(values)),
         Dtype::F64 => Some(values.iter().flat_map(|v| f64::from(*v).to_le_bytes()).collect()),

@@ -68,6 +68,28 @@ impl Source {
     }
 }
 
+/// The bytes of several tensors, one after another, each of one of two models.
+pub(super) fn read_all(
+    source: &mut Source,
+    mut other: Option<&mut Source>,
+    tensors: &[(bool, &TensorEntry)],
+) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    for (is_other, tensor) in tensors {
+        let read = match &mut other {
+            Some(other) if *is_other => other.read(tensor)?,
+            _ => source.read(tensor)?,
+        };
+        // Most often there is one, which is not copied.
+        if bytes.is_empty() {
+            bytes = read;
+        } else {
+            bytes.extend(read);
+        }
+    }
+    Ok(bytes)
+}
+
 impl Bytes {
     fn size(&self) -> Result<u64, Failure> {
         match self {

@@ -1,6 +1,7 @@
 //! Power-law fits of a list of numbers, and what speaks for and against them. Knows nothing of matrices.
 
 mod bootstrap;
+mod bounded;
 mod curves;
 mod family;
 mod hill;
@@ -13,6 +14,7 @@ mod verdict;
 mod xmin;
 
 pub use bootstrap::{Draw, Interval, bootstrap, goodness_of_fit};
+pub use bounded::fit_bounded;
 pub use curves::{CurvePoint, HillPoint, fit_from, fitted_density, hill_curve, kept, plateau, xmin_curve, xmin_scan};
 pub use hill::{alpha_q, hill_alpha, log_log_r_squared, xmin_mid_alpha};
 pub use laws::{Comparison, Law, LawFit, compare_laws, fit_law};

@@ -1,5 +1,6 @@
 //! `WeightWatcher`'s variations of the fit: clipped upper ends, fingers, restricted lower ends.
 
+use super::bounded::fit_bounded;
 use super::mle::{FitFailure, PowerLawFit, SMALLEST, fit_weightwatcher, fit_within, tail_len};
 
 /// What is done about fingers: single eigenvalues far above the tail.
@@ -27,6 +28,8 @@ pub enum FixFingers {
 pub struct FitOptions {
     /// How many of the largest eigenvalues to leave out.
     pub xmax: usize,
+    /// Whether the law ends at the largest value: see [`fit_bounded`].
+    pub force_xmax: bool,
     /// What to do about fingers.
     pub fix_fingers: FixFingers,
     /// Whether to do as `WeightWatcher` does where it goes wrong.
@@ -58,6 +61,9 @@ pub struct VariedFit {
 /// # Source
 /// `WeightWatcher` 0.7.7, `fit_powerlaw`; the peak: Lu et al. 2024 (`AlphaPruning`).
 pub fn fit_varied(values: &[f64], options: &FitOptions) -> Result<VariedFit, FitFailure> {
+    if options.force_xmax {
+        return Ok(VariedFit { fit: fit_bounded(values, options.as_weightwatcher)?, fingers: None });
+    }
     let values = clipped(values, options)?;
     match options.fix_fingers {
         FixFingers::None => Ok(VariedFit { fit: fit_weightwatcher(values)?, fingers: None }),
@@ -198,6 +204,32 @@ mod tests {
         let theirs = fit_varied(&values, &options(true)).unwrap();
         assert_eq!(theirs.fingers.map(|f| f.0), Some(1));
         assert_eq!(theirs.fit.xmax, values[98]);
+    }
+
+    /// The tool takes back a limit of less than half the values: a sample whose alpha falls with the third value or a later one.
+    #[test]
+    fn a_low_limit_of_fingers_is_reset_in_the_tool() {
+        // A mixing function for a uniform number; with this stream alpha falls late.
+        let uniform = |place: u64| {
+            let mut x = place.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 35_u64.wrapping_mul(0xD1B5_4A32_D192_ED03);
+            x = (x ^ (x >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            (x >> 40) as f64 / 16_777_216.0
+        };
+        let mut values: Vec<f64> = (0..60).map(|place| (1.0 - uniform(place)).powf(-0.4)).collect();
+        values.sort_by(f64::total_cmp);
+        let alpha = |removed: usize| fit_weightwatcher(&values[..values.len() - removed]).unwrap().alpha;
+        let early = (0..3).map(alpha).fold(f64::INFINITY, f64::min);
+        let late = (3..10).map(alpha).fold(f64::INFINITY, f64::min);
+        assert!(late > 2.0 && late < early - 0.01, "{late} {early}");
+        let fingers = |as_weightwatcher| {
+            let threshold = alpha(0) - f64::midpoint(early, late);
+            let fix_fingers = FixFingers::ClipXmax { max_fingers: 2, threshold };
+            let options = FitOptions { fix_fingers, as_weightwatcher, ..FitOptions::default() };
+            fit_varied(&values, &options).unwrap().fingers.unwrap().0
+        };
+        assert_eq!(fingers(false), 0);
+        assert!(fingers(true) >= 2);
     }
 
     #[test]

@@ -53,7 +53,8 @@ const ENOUGH: usize = 50;
 /// Up to this probability of a distance that large, the power law is ruled out.
 const RULED_OUT: f64 = 0.1;
 /// Alphas of nearly as good fits may differ by so many standard errors: their tails overlap, so that they ought to differ by
-/// less than one.
+/// less than one. Of samples of a power law 1% to 4% are further apart; with a bulk below the tail and 384 values 14%, of which
+/// two in five are off by more than three standard errors, of the others one in eight (`tests/powerlaw.rs`).
 const FAR: f64 = 2.0;
 
 /// The verdict on a fit and its reason, the gravest first.

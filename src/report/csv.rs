@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use super::distances::DistanceRow;
 use super::measures::{Cell, Measures};
 use super::number::Number;
 use super::rows::{ComparisonRow, LayerInfo, LayerRow};
@@ -109,6 +110,26 @@ pub fn layers_csv(layers: &[LayerInfo]) -> String {
 pub(super) fn table_of<Row>(columns: &[Column<Row>], rows: &[Row]) -> String {
     const NONE: &Measures = &Measures::new();
     write(columns, |_| NONE, rows)
+}
+
+/// Distances: the tool's columns in its order, then ours.
+const DISTANCES: &[Column<DistanceRow>] = &[
+    ("method", |r| r.method.clone()),
+    ("layer_id", |r| text(r.layer_id)),
+    ("name", |r| r.name.clone()),
+    ("delta_W", |r| r.delta_w.to_text()),
+    ("delta_b", |r| r.delta_b.to_text()),
+    ("M", |r| text(r.m)),
+    ("N", |r| text(r.n)),
+    ("b_shape", |r| r.b_shape.map_or_else(String::new, text)),
+    ("longname", |r| r.longname.clone()),
+    ("slice_id", |r| r.slice_id.map_or_else(String::new, text)),
+    ("reason", |r| r.reason.clone().unwrap_or_default()),
+];
+
+/// The rows of `heavytail distances`.
+pub fn distances_csv(rows: &[DistanceRow]) -> String {
+    table_of(DISTANCES, rows)
 }
 
 /// The rows as `details.csv`.

@@ -3,6 +3,7 @@
 
 mod csv;
 mod curves;
+mod distances;
 mod json;
 mod measures;
 mod number;
@@ -11,8 +12,9 @@ mod rows;
 mod table;
 mod verdict;
 
-pub use self::csv::{comparison_csv, details_csv, layers_csv};
+pub use self::csv::{comparison_csv, details_csv, distances_csv, layers_csv};
 pub use self::curves::{Curves, DeltaPoint};
+pub use self::distances::{DistanceReport, DistanceRow};
 pub use self::json::report_json;
 pub use self::measures::{Cell, Measures};
 pub use self::number::Number;

@@ -15,8 +15,10 @@ mod levels;
 pub mod library;
 mod marchenko_pastur;
 mod metrics;
+mod product;
 mod randomize;
 pub mod singular;
+mod smooth;
 mod tiles;
 mod vectors;
 
@@ -29,8 +31,10 @@ pub use leading::{Leading, leading_singular, subspace_overlap};
 pub use levels::{log_spacings, spacing_ratio};
 pub use marchenko_pastur::{NoiseFit, fit_noise};
 pub use metrics::{Metrics, alpha_norm_log10, scaled_alpha_norm_log10};
+pub use product::{frobenius_norm, linear_alignment, product, transposed};
 pub use randomize::{jensen_shannon_distance, shuffle};
 pub use singular::singular_values;
+pub use smooth::Components;
 pub use tiles::{SymmetricTiles, TILE};
 pub use vectors::{VectorMeasures, vector_measures};
 

@@ -1,8 +1,7 @@
 //! How localised the eigenvectors are.
 
-use nalgebra::{DMatrix, SymmetricEigen};
-
-use crate::error::{Error, Result};
+use super::smooth::Components;
+use crate::error::Result;
 use crate::matrix::Matrix;
 
 /// Measures of one eigenvector.
@@ -21,34 +20,16 @@ pub struct VectorMeasures {
 /// Measures of the eigenvectors of the Gram matrix on the short side of `matrix`, in ascending order of the eigenvalues.
 ///
 /// # Errors
-/// [`Error::Numeric`] if an entry is not finite.
+/// As [`Components::new`].
 ///
 /// # Cost
-/// About `9 n^3` flops and `24 n^2` bytes for the short side `n`: ten times the eigenvalues alone.
+/// That of [`Components::new`]: ten times the eigenvalues alone.
 ///
 /// # Source
 /// `WeightWatcher` 0.7.7, `vector_metrics`. It takes the general eigensolver; the symmetric one agrees to 1e-13.
 pub fn vector_measures(matrix: &Matrix) -> Result<Vec<VectorMeasures>> {
-    if matrix.values().iter().any(|v| !v.is_finite()) {
-        return Err(Error::Numeric("the matrix has entries that are not finite".to_owned()));
-    }
-    // Row-major [rows, cols] is column-major [cols, rows].
-    let transposed =
-        DMatrix::from_iterator(matrix.cols(), matrix.rows(), matrix.values().iter().map(|v| f64::from(*v)));
-    let gram = if matrix.rows() <= matrix.cols() {
-        transposed.tr_mul(&transposed)
-    } else {
-        &transposed * transposed.transpose()
-    };
-    let eigen = SymmetricEigen::new(gram);
-    let mut measures: Vec<VectorMeasures> = eigen
-        .eigenvectors
-        .column_iter()
-        .zip(eigen.eigenvalues.iter())
-        .map(|(vector, eigenvalue)| measure(*eigenvalue, vector.as_slice()))
-        .collect();
-    measures.sort_by(|a, b| a.eigenvalue.total_cmp(&b.eigenvalue));
-    Ok(measures)
+    let components = Components::new(matrix)?;
+    Ok(components.vectors().map(|(eigenvalue, vector)| measure(eigenvalue, vector)).collect())
 }
 
 fn measure(eigenvalue: f64, vector: &[f64]) -> VectorMeasures {

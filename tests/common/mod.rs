@@ -90,3 +90,12 @@ pub fn write_model(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
     let file = safetensors::serialize(views, None).unwrap();
     fs::write(path, file).unwrap();
 }
+
+/// A uniform number from -1 to 1, and its like of another stream.
+pub fn noise(place: usize, stream: usize) -> f32 {
+    let mut x =
+        (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (stream as u64).wrapping_mul(0xD1B5_4A32_D192_ED03);
+    x = (x ^ (x >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((x >> 40) as f32 / 8_388_608.0) - 1.0
+}

@@ -28,9 +28,12 @@ SEED_INPUTS = ("edge_28x512", "gauss_16x896", "gauss_64x512", "minilm_attn_384x3
 # One option of analyze() each. Left out: aliases, those that change nothing, and what has no table.
 VARIANTS = (
     "detX", "mp_fit", "randomize", "clip_xmax", "xmax_2", "xmax_-1", "inverse", "start_ids_1", "max_N_20000", "vectors",
+    "stacked", "intra_sparsify_False", "xmin_peak_ww",
 )
 # Made with powerlaw 1.5: with 2.0.0 every layer fails.
-POWERLAW_VARIANTS = ("xmin_peak_powerlaw", "TPL_powerlaw_layers", "E_TPL_powerlaw_layers")
+POWERLAW_VARIANTS = (
+    "xmin_peak_powerlaw", "PL_powerlaw_force", "TPL_powerlaw_layers", "E_TPL_powerlaw_layers",
+)
 # The other schemes see these besides, and gauss_64x512 rounded to f16 and bf16.
 QUANT_INPUTS = ("gauss_200x300", "minilm_ffn_256x384", "minilm_ffnout_64x1536")
 QUANT_FAMILIES = ("bitsandbytes", "bitsandbytes_torch_backend", "fp8", "gguf", "hqq", "int", "mlx", "mx_ct")

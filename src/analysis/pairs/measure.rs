@@ -109,7 +109,7 @@ impl Work<'_> {
     fn eigenvalues(&self, matrix: &Matrix) -> Result<Vec<f64>> {
         let layer = self.layer.ok_or_else(|| Error::Options("there is no layer".to_owned()))?;
         let (options, limits, cancellation) = (self.options, self.limits, self.cancellation);
-        LayerTask { layer, info: self.original, levels: &[], options, limits, cancellation }.eigenvalues(
+        LayerTask { layer, info: self.original, operands: &[], levels: &[], options, limits, cancellation }.eigenvalues(
             matrix,
             None,
             &mut Damage::default(),

@@ -1,0 +1,220 @@
+//! Where `WeightWatcher` does something odd: right by default, as the tool with `--compat weightwatcher`. One test for each
+//! entry of the README's table that a user can see; what the tool itself says is in `weightwatcher.rs`, `variants.rs` and
+//! `combinations.rs`, ids and the order of rows, which need several files, in `src/analysis/layers.rs`, fingers and `xmax` in
+//! `src/powerlaw/options.rs`, the underflow of `detX` in `src/spectrum/erg.rs`.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Table, analyse, heavytail, noise, write_model};
+
+/// Rows x cols, of the given rank: small whole numbers, so that no sum is rounded.
+fn low_rank(rows: usize, cols: usize, rank: usize) -> Vec<f32> {
+    let factor = |i: usize, k: usize, stream| (8.0 * noise(i * rank + k, stream)).round();
+    (0..rows * cols).map(|p| (0..rank).map(|k| factor(p / cols, k, 1) * factor(p % cols, k, 2)).sum()).collect()
+}
+
+fn diagonal(n: usize, value: impl Fn(usize) -> f32) -> Vec<f32> {
+    (0..n * n).map(|p| if p / n == p % n { value(p / n) } else { 0.0 }).collect()
+}
+
+struct Both {
+    default: Table,
+    compat: Table,
+}
+
+impl Both {
+    fn run(model: &Path, options: &[&str]) -> Self {
+        let table = |more: &[&str]| {
+            let output = tempfile::tempdir().unwrap();
+            analyse(model, output.path(), &[&["--quantizations", "fp16", "--svd"], options, more].concat());
+            Table::read(&output.path().join("details.csv"))
+        };
+        Self { default: table(&[]), compat: table(&["--compat", "weightwatcher"]) }
+    }
+
+    fn numbers(&self, name: &str, column: &str) -> (Option<f64>, Option<f64>) {
+        (self.default.number(name, column), self.compat.number(name, column))
+    }
+}
+
+fn write(path: &Path) {
+    let gauss = |rows: usize, cols: usize, stream| -> Vec<f32> {
+        (0..rows * cols).map(|p| noise(p, stream) + noise(p, stream + 50) + noise(p, stream + 90)).collect()
+    };
+    let mut broken = gauss(20, 30, 3);
+    broken[7] = f32::NAN;
+    write_model(
+        path,
+        &[
+            ("zero.weight", &[20, 30], &[0.0; 600]),
+            ("equal.weight", &[64, 64], &diagonal(64, |_| 2.0)),
+            ("nan.weight", &[20, 30], &broken),
+            ("conv.weight", &[8, 16, 2, 2], &gauss(8, 64, 4)),
+            ("five.weight", &[20, 30], &low_rank(20, 30, 5)),
+            ("one.weight", &[30, 20], &low_rank(30, 20, 1)),
+            ("square.weight", &[120, 120], &gauss(120, 120, 5)),
+            ("steep.weight", &[64, 64], &diagonal(64, |i| 100.0 * (1.0 + 1e-4 * i as f32))),
+        ],
+    );
+}
+
+#[test]
+fn rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    write(&model);
+    let both = Both::run(&model, &["--detx", "--mp-fit", "--randomize"]);
+
+    // A failed fit.
+    for column in ["alpha", "D", "sigma", "xmin"] {
+        assert_eq!(both.numbers("zero", column), (None, Some(-1.0)), "{column}");
+        assert_eq!(both.numbers("one", column), (None, Some(-1.0)), "{column}");
+    }
+    assert!(!both.default.text("zero", "reason").is_empty());
+    assert_eq!(both.compat.text("zero", "warning"), "over-trained");
+    assert_eq!(both.default.text("zero", "warning"), "");
+    // All eigenvalues equal.
+    assert_eq!(both.numbers("equal", "alpha"), (None, Some(f64::INFINITY)));
+    assert_eq!((both.default.text("equal", "status"), both.compat.text("equal", "status")), ("failed", "success"));
+    assert!(both.default.text("equal", "reason").contains("equal"));
+    // NaN ends the tool's run; here it costs a row, in both modes.
+    for table in [&both.default, &both.compat] {
+        assert!(table.text("nan", "status") == "failed" && table.text("nan", "reason").contains("NaN"));
+    }
+    // Sides and smallest singular value of a convolution.
+    assert_eq!(both.numbers("conv", "N"), (Some(16.0), Some(8.0)));
+    assert_eq!(both.numbers("conv", "M"), (Some(8.0), Some(16.0)));
+    let (least, most) = both.numbers("conv", "sv_min");
+    assert!(least.unwrap() < most.unwrap());
+    // Five eigenvalues: the standard error of a fit that was skipped.
+    let (right, skipped) = both.numbers("five", "sigma");
+    let alpha = both.default.number("five", "alpha").unwrap();
+    assert!((right.unwrap() - (alpha - 1.0) / 5_f64.sqrt()).abs() < 1e-12 && skipped.unwrap() < 0.0);
+    assert_eq!(both.default.number("five", "alpha"), both.compat.number("five", "alpha"));
+    // The entropy of one eigenvalue.
+    let (none, huge) = both.numbers("one", "entropy");
+    assert!(none.is_none() && huge.unwrap().abs() > 100.0, "{huge:?}");
+    // A norm beyond the range of f64.
+    let (finite, infinite) = both.numbers("steep", "log_alpha_norm");
+    assert!(finite.unwrap() > 308.0 && infinite == Some(f64::INFINITY), "{finite:?} {infinite:?}");
+    // The two names of the ERG point, and a zero matrix.
+    assert_eq!(both.default.number("square", "detX_val"), both.compat.number("square", "detX_val_unrescaled"));
+    assert_eq!(both.compat.number("square", "detX_val"), both.default.number("square", "detX_val_unrescaled"));
+    assert_ne!(both.numbers("square", "detX_val").0, both.numbers("square", "detX_val").1);
+    assert_eq!(both.numbers("zero", "detX_num"), (None, Some(0.0)));
+    // The Marchenko-Pastur law of a square matrix: sigma is 1 for noise of mean eigenvalue 1.
+    let (right, odd) = both.numbers("square", "sigma_mp");
+    assert!((right.unwrap() - 1.0).abs() < 0.05 && (odd.unwrap() - right.unwrap()).abs() > 1e-3, "{right:?} {odd:?}");
+    for column in ["sigma_mp", "num_spikes", "bulk_max", "bulk_min", "mp_softrank", "W_scale"] {
+        assert_eq!(both.numbers("zero", column), (None, Some(-1.0)), "{column}");
+    }
+    // Distances to the random order that the other columns are of, or to another one.
+    let ratio = |table: &Table| {
+        table.number("square", "max_rand_eval").unwrap() / table.number("square", "lambda_max").unwrap()
+    };
+    assert_eq!(both.default.number("square", "ww_softrank"), Some(ratio(&both.default)));
+    assert_ne!(both.compat.number("square", "ww_softrank"), Some(ratio(&both.compat)));
+    assert_eq!(both.numbers("square", "max_rand_eval").0, both.numbers("square", "max_rand_eval").1);
+    assert_ne!(both.numbers("square", "rand_distance").0, both.numbers("square", "rand_distance").1);
+}
+
+/// The eigenvalues of one slice are inverted again with every slice that follows.
+#[test]
+fn reciprocals_of_convolutions() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    write(&model);
+    let pooled = Both::run(&model, &["--inverse", "--layers", "conv"]);
+    let output = folder.path().join("slices");
+    analyse(&model, &output, &["--quantizations", "fp16", "--svd", "--inverse", "--layers", "conv", "--no-pool"]);
+    let mut reader = csv::Reader::from_path(output.join("details.csv")).unwrap();
+    let column = reader.headers().unwrap().iter().position(|name| name == "norm").unwrap();
+    let sum: f64 = reader.records().map(|row| row.unwrap()[column].parse::<f64>().unwrap()).sum();
+    // Four slices, each four times as large where they are not pooled.
+    let (right, odd) = pooled.numbers("conv", "norm");
+    assert!((right.unwrap() / (4.0 * sum) - 1.0).abs() < 1e-9);
+    assert!((odd.unwrap() / right.unwrap() - 1.0).abs() > 0.01);
+}
+
+/// What the tool refuses and we take.
+#[test]
+fn refused_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    write(&model);
+    for (options, words) in [
+        (["--max-n", "100", "--max-evals", "200"], "refuses max_N = 100 below max_evals = 200"),
+        (["--min-evals", "20", "--max-evals", "20"], "refuses min_evals = max_evals = 20"),
+        (["--layers", "2,-3", "--min-evals", "9"], "ids to keep and ids to leave out"),
+    ] {
+        let described = |more: &[&str]| {
+            let model = [model.to_str().unwrap()];
+            heavytail([&["describe"], &model[..], &options, more].concat())
+        };
+        assert!(described(&[]).status.success(), "{words}");
+        let refused = described(&["--compat", "weightwatcher"]);
+        assert_eq!(refused.status.code(), Some(2), "{words}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(words), "{words}");
+    }
+}
+
+/// Spectra of which little can be said: a status and a reason, in both modes, with all that can be asked for.
+#[test]
+fn poor_spectra_have_a_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    let half: Vec<f32> = diagonal(40, |i| if i < 20 { 1.0 } else { 3.0 });
+    write_model(
+        &model,
+        &[
+            ("two_values.weight", &[40, 40], &half),
+            ("all_equal.weight", &[40, 40], &diagonal(40, |_| 1.0)),
+            ("seven.weight", &[7, 50], &low_rank(7, 50, 7)),
+            ("tiny.weight", &[40, 40], &diagonal(40, |i| 1e-6 * (i + 1) as f32)),
+            ("zero.weight", &[40, 40], &[0.0; 1600]),
+        ],
+    );
+    for compat in ["none", "weightwatcher"] {
+        let output = folder.path().join(compat);
+        let options = [
+            "--min-evals",
+            "0",
+            "--compat",
+            compat,
+            "--trust",
+            "--draws",
+            "20",
+            "--detx",
+            "--mp-fit",
+            "--randomize",
+            "--vectors",
+            "--deltas",
+            "--curves",
+            "20",
+            "--farms",
+            "4",
+            "--quantizations",
+            "fp16,4bit,2bit",
+        ];
+        analyse(&model, &output, &options);
+        for level in ["fp16", "4bit", "2bit"] {
+            let table = Table::read(&output.join(format!("results_{level}.csv")));
+            for name in ["two_values", "all_equal", "seven", "tiny", "zero"] {
+                let status = table.text(name, "status");
+                let alpha = table.number(name, "alpha");
+                if compat == "none" {
+                    assert_eq!(status == "success", alpha.is_some(), "{level} {name}");
+                    assert!(alpha.is_none_or(|a| a.is_finite() && a > 1.0), "{level} {name}: {alpha:?}");
+                    assert!(status == "success" || !table.text(name, "reason").is_empty(), "{level} {name}");
+                }
+                let verdict = table.text(name, "verdict");
+                assert!(
+                    ["failed", "too few eigenvalues", "short tail", "not a power law"].contains(&verdict),
+                    "{level} {name}: {verdict}"
+                );
+            }
+        }
+    }
+}

@@ -104,8 +104,15 @@ fn compare_level(
         alpha_abs_change_mean: mean(pairs.iter().map(|(a, b)| (b - a).abs())).into(),
         pearson: pearson(&pairs).into(),
         spearman: spearman(&pairs).into(),
-        measures: changes(rows, &pairs),
+        measures: without_error(rows).into_iter().chain(changes(rows, &pairs)).collect(),
     }
+}
+
+/// How many rows have no error, where any has none: a scheme that a shape can't take, or weights that could not be had. Means over
+/// the others are of other layers than those of other levels.
+fn without_error(rows: &[&LayerRow]) -> Option<(String, Cell)> {
+    let count = rows.iter().filter(|row| row.relative_error.0.is_none()).count();
+    (count > 0).then(|| ("layers_without_error".to_owned(), (count as f64).into()))
 }
 
 /// Whether the change of alpha is more than chance, where there is evidence on each layer.

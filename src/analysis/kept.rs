@@ -39,7 +39,8 @@ fn needs_baseline(layer: &Layer, options: &Options) -> bool {
 }
 
 /// Sorts rows of an earlier run by layer of this one. Rows are left out that this run would not give: of other files, other
-/// settings than levels and layers, other levels or layers; and rows without a spectrum, which may do better this time.
+/// settings than levels and layers, other levels or layers; and rows without a spectrum, which may do better this time, unless
+/// the shape is what their scheme can't take.
 pub(super) fn keep(earlier: &Head, rows: Vec<LayerRow>, head: &Head, pool: bool) -> Vec<Kept> {
     let mut kept: Vec<Kept> = head.layers.iter().map(|_| Kept::default()).collect();
     if earlier.model != head.model || !is_same_way(&earlier.settings, &head.settings) {
@@ -55,7 +56,7 @@ pub(super) fn keep(earlier: &Head, rows: Vec<LayerRow>, head: &Head, pool: bool)
     let mut groups: BTreeMap<(usize, String), Vec<LayerRow>> = BTreeMap::new();
     for row in rows {
         let is_level = head.levels.iter().any(|level| level.name == row.quantization);
-        if let Some(place) = places.get(row.name.as_str()).copied().filter(|_| is_level && row.has_esd) {
+        if let Some(place) = places.get(row.name.as_str()).copied().filter(|_| is_level && is_final(&row, head)) {
             groups.entry((place, row.quantization.clone())).or_default().push(row);
         }
     }
@@ -68,6 +69,12 @@ pub(super) fn keep(earlier: &Head, rows: Vec<LayerRow>, head: &Head, pool: bool)
         }
     }
     kept
+}
+
+/// Whether a row can't come out otherwise: it has a spectrum, or its scheme is none for its shape.
+fn is_final(row: &LayerRow, head: &Head) -> bool {
+    let is_baseline = head.levels.first().is_some_and(|level| level.name == row.quantization);
+    row.has_esd || (row.counted && !is_baseline && row.scheme_used.is_none())
 }
 
 /// Whether settings differ in nothing but levels and layers.
@@ -165,6 +172,17 @@ mod tests {
         later.prioritize(&[2]);
         assert_eq!(finish(&mut later), [2, 0]);
         assert_eq!(later.report(RunStatus::Complete).rows, run(options("fp16,8bit", |_| {})).1);
+    }
+
+    #[test]
+    fn a_scheme_that_is_none_for_a_shape_is_not_tried_again() {
+        let (earlier, rows) = run(options("fp16,int4-g128", |_| {}));
+        assert_eq!(rows.iter().filter(|row| !row.has_esd).count(), 2, "24 columns are no groups of 128");
+        let mut later = prepared(options("fp16,int4-g128", |_| {}));
+        assert_eq!(later.keep(&earlier, rows), 6);
+        assert_eq!(finish(&mut later), [0; 0]);
+        let without = &later.comparison()[1].measures["layers_without_error"];
+        assert_eq!(without.number(), Some(2.0));
     }
 
     #[test]

@@ -24,11 +24,12 @@ pub fn verdict(comparison: &[ComparisonRow]) -> Verdict {
     let mut levels: Vec<(f64, &ComparisonRow)> = comparison
         .iter()
         .skip(1)
+        .filter(|row| without_error(row).is_none())
         .filter_map(|row| Some((row.relative_error_mean.0.filter(|e| e.is_finite())?, row)))
         .collect();
     levels.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (Some((least, first)), Some((most, last))) = (levels.first(), levels.last()) else {
-        return without_levels(comparison.first());
+        return Verdict { evidence: partial(comparison).into_iter().collect(), ..without_levels(comparison.first()) };
     };
     let sentence = if levels.len() == 1 {
         format!("{} moves the weights by {} of their norm.", first.quantization, percent(*least))
@@ -50,6 +51,7 @@ pub fn verdict(comparison: &[ComparisonRow]) -> Verdict {
     }
     evidence.extend(alpha(&levels));
     evidence.extend(significance(&levels));
+    evidence.extend(partial(comparison));
     evidence.extend(failures(comparison));
     Verdict { sentence, evidence }
 }
@@ -124,10 +126,27 @@ fn significance(levels: &[(f64, &ComparisonRow)]) -> Option<String> {
     })
 }
 
+/// How many of a level's layers have no error; none if all have one.
+fn without_error(row: &ComparisonRow) -> Option<f64> {
+    row.measures.get("layers_without_error")?.number()
+}
+
+/// Levels that are left out of the order: their means are over other layers.
+fn partial(comparison: &[ComparisonRow]) -> Option<String> {
+    let told: Vec<String> = comparison
+        .iter()
+        .skip(1)
+        .filter_map(|row| Some(format!("{} ({:.0} of {})", row.quantization, without_error(row)?, row.num_layers)))
+        .collect();
+    (!told.is_empty()).then(|| {
+        format!("Not ranked, because some layers can't be quantized so, or could not be read: {}.", told.join(", "))
+    })
+}
+
 fn failures(comparison: &[ComparisonRow]) -> Option<String> {
     let told: Vec<String> = comparison
         .iter()
-        .filter(|row| row.failed > 0)
+        .filter(|row| row.failed > 0 && without_error(row).is_none())
         .map(|row| format!("{} of {} at {}", row.failed, row.num_layers, row.quantization))
         .collect();
     (!told.is_empty()).then(|| format!("Fits that failed: {}.", told.join(", ")))
@@ -190,6 +209,22 @@ mod tests {
             "Mean alpha changes by -3.04% to +0.54%. Neither sign nor size of that change ranks levels: here 6bit moves it more than 2bit (-3.04% against -0.94%) with 5.7 times less error."
         );
         assert_eq!(evidence.len(), 2);
+    }
+
+    #[test]
+    fn a_level_over_other_layers_is_not_ranked() {
+        let mut partly = row("int4-g128", Some(0.01), 0.0);
+        partly.measures.insert("layers_without_error".to_owned(), Cell::from(9.0));
+        partly.failed = 9;
+        let only = verdict(&[row("fp16", Some(0.0), 0.0), partly.clone()]);
+        let reason =
+            "Not ranked, because some layers can't be quantized so, or could not be read: int4-g128 (9 of 12).";
+        assert!(only.sentence.ends_with("Nothing to compare with."));
+        assert_eq!(only.evidence, [reason]);
+        let Verdict { sentence, evidence } =
+            verdict(&[row("fp16", Some(0.0), 0.0), row("nf4", Some(0.09), 1.0), partly]);
+        assert_eq!(sentence, "nf4 moves the weights by 9.00% of their norm.");
+        assert_eq!(evidence[1..], [reason]);
     }
 
     #[test]

@@ -92,7 +92,7 @@ describe("the main flow", () => {
     await writeFile(join(model, shards[0]), safetensors([matrix("a.weight", 32, 32, 3)]));
     await writeFile(join(model, shards[1]), safetensors([matrix("b.weight", 32, 40, 4)]));
     await writeFile(join(model, "model.safetensors.index.json"), JSON.stringify({ metadata: {}, weight_map: { "a.weight": shards[0], "b.weight": shards[1] } }));
-    await writeFile(join(model, "config.json"), "{}");
+    await writeFile(join(model, "tokenizer.json"), "{}");
     await page.give(model, "#pick-folder-input");
     assert.equal(await page.alert(), "");
     assert.equal(await page.text("#model-name"), "2 shards");

@@ -7,9 +7,10 @@ import { onPage, stage } from "./frame.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 
 const LAYERS = 40;
-async function model(name) {
+/** A model of 40 layers. With the default side a run of it takes a second or two. */
+async function model(name, side = 320) {
   const path = join(stage.folder, name);
-  await writeFile(path, safetensors(Array.from({ length: LAYERS }, (_, i) => matrix(`layer.${String(i).padStart(2, "0")}.weight`, 320, 320, i + 1))));
+  await writeFile(path, safetensors(Array.from({ length: LAYERS }, (_, i) => matrix(`layer.${String(i).padStart(2, "0")}.weight`, side, side, i + 1))));
   return path;
 }
 const reload = async (page) => {
@@ -27,7 +28,7 @@ const rowsKept = (page) =>
 
 describe("results in this browser", () => {
   onPage("are there after a reload in the middle of a run, and the next run goes on from them", async (page) => {
-    const path = await model("kept.safetensors");
+    const path = await model("kept.safetensors", 640); // long enough to be caught in the middle
     await page.give(path);
     await page.page.click("#analyze");
     await page.finished(6);

@@ -77,7 +77,7 @@ describe("what may be wrong with a file", () => {
     await mkdir(path);
     await writeFile(join(path, "readme.txt"), "nothing");
     await page.give(path, "#pick-folder-input");
-    assert.match(await page.alert(), /no \.safetensors file/);
+    assert.match(await page.alert(), /There is no model file among the 1 file you gave/);
   });
 
   onPage("no matrix in it", async (page) => {

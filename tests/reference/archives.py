@@ -2,8 +2,8 @@
 """Writes tests/data/archives: PyTorch state dicts and numpy archives, and what is in them.
 
 torch itself is too large to be set up for this: `state_dict` follows its format by hand (a zip of a protocol-2 pickle
-whose storages are persistent ids, data aligned to 64 bytes by an extra field), with Python's own pickle and zipfile. A
-checkpoint that torch wrote was read as a check: the one in the package pesto-pitch 2.0.1. The numpy files are numpy's own.
+whose storages are persistent ids, data aligned to 64 bytes by an extra field), with Python's own pickle and zipfile. The
+numpy files are numpy's own.
 `lpips_alex.pth` is a file that torch wrote before 1.6, from the package torchmetrics 1.9.0 (BSD-2-Clause, Richard Zhang
 and others), read here with Python's pickle.
 """

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
     }
     match arguments.format {
         FormatArg::Table => {
-            print(&summary(&report, arguments.quiet))?;
+            print(&summary(&report, arguments.running.quiet))?;
             print(&correlations.map_or_else(String::new, |rows| correlation_table(&rows)))?;
         }
         FormatArg::Markdown => print(&report_markdown(&report))?,
@@ -79,20 +79,20 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
     }
     // How long a finished layer or Ctrl-C may go unnoticed.
     const LOOK: Duration = Duration::from_millis(50);
-    let (threads, pool) = thread_pool(arguments.threads)?;
+    let (threads, pool) = thread_pool(arguments.running.threads)?;
     let backend::Choice { backend, reason } = backend::choose(arguments.backend, threads)?;
-    if !arguments.quiet && !backend.is_reproducible() {
+    if !arguments.running.quiet && !backend.is_reproducible() {
         eprintln!("backend: {} ({reason}); last digits may differ from other machines'", backend.name());
     }
     select(backend);
     let limits = Limits {
         threads,
         memory: memory(arguments, &source),
-        hard_limit: arguments.memory.map_or(u64::MAX, |mb| mb * 1_000_000),
+        hard_limit: arguments.running.memory.map_or(u64::MAX, |mb| mb * 1_000_000),
     };
     let base_model = base.as_ref().map(|base| base.model.clone());
     let mut analysis = Analysis::with_base(source.model.clone(), base_model, options, limits, cancellation.clone())?;
-    let bar = ProgressView::new(arguments.quiet);
+    let bar = ProgressView::new(arguments.running.quiet);
     let status = loop {
         if cancellation.is_cancelled() {
             break RunStatus::Cancelled;
@@ -167,7 +167,7 @@ fn stacked(
 /// worked on whatever its shape, and enough for many small ones.
 fn memory(arguments: &Analyze, source: &Source) -> u64 {
     const LEAST: u64 = 100_000_000;
-    if let Some(mb) = arguments.memory {
+    if let Some(mb) = arguments.running.memory {
         return mb * 1_000_000;
     }
     let options = arguments.options();

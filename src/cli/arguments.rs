@@ -95,17 +95,8 @@ pub(super) struct Analyze {
     #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
     pub backend: BackendArg,
 
-    /// Threads that compute. Default: one per core, on Apple silicon one per performance core.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-
-    /// Memory for layers in flight, in MB. Default: three times the largest analysed tensor, and at least 100.
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..))]
-    pub memory: Option<u64>,
-
-    /// No progress and no notes on stderr.
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub running: RunningArgs,
 }
 
 #[derive(Debug, Args)]
@@ -140,17 +131,8 @@ pub(super) struct Compare {
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub rows: usize,
 
-    /// Threads that compute. Default: one per core.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-
-    /// Memory for weights in flight, in MB. Default: enough for the largest.
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..))]
-    pub memory: Option<u64>,
-
-    /// No progress on stderr.
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub running: RunningArgs,
 }
 
 #[derive(Debug, Args)]
@@ -356,6 +338,22 @@ pub(super) struct SelectionArgs {
     /// half-precision quantization).
     #[arg(long, value_enum, default_value_t = CompatArg::None)]
     pub compat: CompatArg,
+}
+
+/// How much of the machine a run may use, and how much it says.
+#[derive(Debug, Args)]
+pub(super) struct RunningArgs {
+    /// Threads that compute. Default: one per core, on Apple silicon one per performance core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// Memory for weights in flight, in MB. Default: enough for the largest tensor, and at least 100.
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(16..))]
+    pub memory: Option<u64>,
+
+    /// No progress and no notes on stderr.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

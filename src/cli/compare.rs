@@ -40,12 +40,12 @@ fn compare(
     const LOOK: Duration = Duration::from_millis(50);
     /// Room for many small weights; a larger one runs alone.
     const ROOM: u64 = 500_000_000;
-    let (threads, pool) = thread_pool(arguments.threads)?;
-    let limit = arguments.memory.map(|mb| mb * 1_000_000);
+    let (threads, pool) = thread_pool(arguments.running.threads)?;
+    let limit = arguments.running.memory.map(|mb| mb * 1_000_000);
     let limits = Limits { threads, memory: limit.unwrap_or(ROOM), hard_limit: limit.unwrap_or(u64::MAX) };
     let (first, second) = (original.model.clone(), quantized.model.clone());
     let mut run = PairRun::new(first, second, arguments.selection.options(), limits, cancellation.clone())?;
-    let bar = ProgressView::new(arguments.quiet);
+    let bar = ProgressView::new(arguments.running.quiet);
     let status = loop {
         if cancellation.is_cancelled() {
             break RunStatus::Cancelled;
@@ -107,7 +107,7 @@ fn summary(report: &PairReport, arguments: &Compare) -> String {
     for (list, which) in [(&report.only_original, "original"), (&report.only_quantized, "quantized")] {
         text += &unmatched(list, which);
     }
-    if !arguments.quiet {
+    if !arguments.running.quiet {
         for note in &report.notes {
             text += &format!("- {note}\n");
         }

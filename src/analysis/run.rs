@@ -430,7 +430,7 @@ fn notes(options: &Options, levels: &[Scheme], model: &Model, selection: &Select
         _ => "Compatibility mode: a failed fit is alpha = -1 and enters every mean, as in WeightWatcher.".to_owned(),
     });
     if options.method() == Method::Gram {
-        notes.push("matrix_rank, rank_loss, entropy and sv_min come from the Gram matrix, which can't see singular values below about 3e-7 of the largest; --svd computes true singular values.".to_owned());
+        notes.push("matrix_rank, rank_loss, entropy and sv_min come from the Gram matrix, which can't see singular values below about 3e-7 of the largest; with the option svd they come from true singular values.".to_owned());
     }
     if model.tensors.iter().any(|t| t.info.is_quantized()) {
         notes.push("The model is quantized already: its weights are dequantized as its own tool does it, and every level starts from there.".to_owned());

@@ -207,19 +207,27 @@ impl ModelBuilder {
 
     /// Without an index, `-00001-of-00003` is a promise of three files.
     fn check_counted_names(&self) -> Result<()> {
-        let mut present: BTreeMap<(&str, u32), u32> = BTreeMap::new();
-        for name in self.files.keys() {
-            if let Some(key) = shard_of(name) {
-                *present.entry(key).or_default() += 1;
+        let mut present: BTreeMap<(&str, u32), BTreeSet<u32>> = BTreeMap::new();
+        for name in self.files.keys().filter_map(|name| shard_of(name)) {
+            let found = present.entry((name.stem, name.count)).or_default();
+            if (1..=name.count).contains(&name.number) {
+                found.insert(name.number);
             }
         }
         for ((stem, count), found) in present {
-            if found != count {
-                return Err(Error::Format(format!(
-                    "{found} of the {count} shards of {} are here; give all of them together",
-                    quoted(stem)
-                )));
+            let missing = (1..=count).filter(|number| !found.contains(number));
+            // A name may promise a million.
+            let named: Vec<String> = missing.take(4).map(|number| number.to_string()).collect();
+            if named.is_empty() {
+                continue;
             }
+            let more = if count as usize - found.len() > named.len() { ", ..." } else { "" };
+            return Err(Error::Format(format!(
+                "{} of the {count} shards of {} are here (missing: number {}{more}); give all of them together",
+                found.len(),
+                quoted(stem),
+                named.join(", ")
+            )));
         }
         Ok(())
     }
@@ -284,7 +292,14 @@ mod tests {
             assert!(message.contains(part), "{message}");
         };
         fails(&[], None, "no model file");
-        fails(&[("m-00001-of-00002.safetensors", &["a"])], None, "1 of the 2 shards");
+        fails(
+            &[("m-00001-of-00002.safetensors", &["a"])],
+            None,
+            "1 of the 2 shards of \"m\" are here (missing: number 2)",
+        );
+        let two = [("m-00002-of-00900.gguf", &["a"][..]), ("m-00004-of-00900.gguf", &["b"][..])];
+        fails(&two, None, "2 of the 900 shards of \"m\" are here (missing: number 1, 3, 5, 6, ...)");
+        fails(&[("m-00003-of-00002.gguf", &["a"])], None, "0 of the 2 shards");
         fails(
             &[("a.safetensors", &["a"])],
             Some(r#"{"weight_map":{"a":"a.safetensors","b":"b.safetensors"}}"#),

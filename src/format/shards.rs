@@ -72,17 +72,27 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// The number of shards that a name like `model-00001-of-00003.safetensors` promises, with the name's stem; `None` for
-/// other names.
-pub(super) fn shard_of(file: &str) -> Option<(&str, u32)> {
-    let stem = [".safetensors", ".gguf", ".bin"].iter().find_map(|end| file.strip_suffix(end))?;
-    let (rest, count) = stem.rsplit_once("-of-")?;
-    let (prefix, number) = rest.rsplit_once('-')?;
+/// A name like `model-00001-of-00003.safetensors`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CountedName<'a> {
+    /// `model`.
+    pub stem: &'a str,
+    /// Which of the shards, from 1 on.
+    pub number: u32,
+    /// How many shards there are.
+    pub count: u32,
+}
+
+/// What a file's name says of the shards it belongs to; `None` if it doesn't count.
+pub(super) fn shard_of(file: &str) -> Option<CountedName<'_>> {
+    let name = [".safetensors", ".gguf", ".bin"].iter().find_map(|end| file.strip_suffix(end))?;
+    let (rest, count) = name.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
     let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());
     if !digits(count) || !digits(number) {
         return None;
     }
-    Some((prefix, count.parse().ok()?))
+    Some(CountedName { stem, number: number.parse().ok()?, count: count.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -108,8 +118,9 @@ mod tests {
 
     #[test]
     fn names_that_count_are_understood() {
-        assert_eq!(shard_of("model-00001-of-00003.safetensors"), Some(("model", 3)));
-        assert_eq!(shard_of("m-00002-of-00002.gguf"), Some(("m", 2)));
+        let name = |stem, number, count| Some(CountedName { stem, number, count });
+        assert_eq!(shard_of("model-00001-of-00003.safetensors"), name("model", 1, 3));
+        assert_eq!(shard_of("m-00002-of-00002.gguf"), name("m", 2, 2));
         assert_eq!(shard_of("model-x-of-00003.safetensors"), None);
         assert_eq!(shard_of("model.safetensors"), None);
         assert_eq!(shard_of("a-1-of-99999999999999.safetensors"), None);

@@ -228,14 +228,10 @@ impl Detail {
         choices.truncate(if is_changed { 2 } else { 1 });
         let elements = layer.info.shape.iter().product::<u64>();
         // The weights, a copy in random order and one for the error.
-        let need = Need::new(&layer, &choices).bytes(1).saturating_add(elements.saturating_mul(8));
+        let of = (&model.tensors[layer.tensor].info, &options);
+        let need = Need::whole(&layer, &choices, of).bytes(1).saturating_add(elements.saturating_mul(8));
         if need > limits.hard_limit {
-            return Err(Error::Limit(format!(
-                "{} needs {} MB of memory, more than the {} MB there are",
-                quoted(wanted),
-                need.div_ceil(1_000_000),
-                limits.hard_limit / 1_000_000
-            )));
+            return Err(Error::Limit(format!("{} {}", quoted(wanted), limits.exceeded_by(need))));
         }
         Ok(Self {
             tensor: model.tensors[layer.tensor].clone(),
@@ -261,7 +257,7 @@ impl Detail {
     /// # Errors
     /// As the decoder; [`Error::Numeric`] if a weight is not finite.
     pub fn begin(&mut self, bytes: Vec<u8>) -> Result<()> {
-        self.original = Some(self.task().original(bytes)?);
+        self.original = Some(self.task().original(bytes, false)?);
         Ok(())
     }
 
@@ -331,7 +327,9 @@ impl Detail {
         let task = self.task();
         let measured = task.level(original, choice).swap_remove(0);
         let before = self.measured.first().map_or(&measured.eigenvalues, |baseline| &baseline.eigenvalues);
-        let noise = rounding_noise(&task, &original.weights, choice, &measured.damage).unwrap_or_default();
+        let weights = task.all(original);
+        let noise =
+            weights.and_then(|weights| rounding_noise(&task, weights, choice, &measured.damage)).unwrap_or_default();
         let above_noise = noise.map(|noise| above(before, noise.edge));
         let part = SpectrumDetail {
             place: if index == 0 { Place::Baseline } else { Place::Level },
@@ -380,7 +378,7 @@ impl Detail {
                 add_errors(
                     &task,
                     &mut measured.row,
-                    (&original.weights, *choice),
+                    (task.all(original)?, *choice),
                     &measured.damage,
                     slices.clone(),
                     matrix,

@@ -12,6 +12,7 @@ use super::options::Options;
 use super::plan::{Limits, Need, concurrent_levels};
 use super::row::{empty_row, fill};
 use super::trust::{Measured, add_changes};
+use super::weights::{Sides, Source, Weights};
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::kernel::Kernel;
@@ -63,13 +64,14 @@ impl LayerTask<'_> {
         if let Some(combined) = &layer.combined {
             return self.run_combined(combined, &bytes);
         }
-        let original = match self.original(bytes) {
+        let need = Need::new(layer, levels, (self.info, self.options), self.limits);
+        let original = match self.original(bytes, need.in_slices) {
             Ok(original) => original,
             Err(error) => return failed_rows(layer, levels, &error.to_string()),
         };
         // Embeddings stand unchanged at every level: computed once.
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
-        let at_once = concurrent_levels(&Need::new(layer, computed), self.limits);
+        let at_once = concurrent_levels(&need, self.limits);
         let mut rows: Vec<Vec<Measured>> = Vec::with_capacity(levels.len());
         for group in computed.chunks(at_once) {
             let group: Vec<_> = group.par_iter().map(|choice| self.level(&original, *choice)).collect();
@@ -87,15 +89,18 @@ impl LayerTask<'_> {
         rows.concat()
     }
 
-    /// The tensor's weights and what all levels need of them.
+    /// The tensor's weights and what all levels need of them; with `in_slices` never whole.
     ///
     /// # Errors
     /// As the decoder; [`Error::Numeric`] if a weight is not finite.
-    pub(super) fn original(&self, bytes: Vec<u8>) -> Result<Original> {
-        let weights = decode(self.layer, self.info, bytes)?;
-        let range = WeightRange::of(weights.values());
+    pub(super) fn original(&self, bytes: Vec<u8>, in_slices: bool) -> Result<Original> {
+        let weights = Weights::new(self.info, bytes, self.layer.matrix_shape(), in_slices)?;
+        let (range, sums) = match &weights {
+            Weights::Whole(matrix) => (WeightRange::of(matrix.values()), self.weight_sums(matrix)),
+            Weights::Stored(stored) => stored.survey().map(|(range, sums)| (range, vec![sums]))?,
+        };
         if range.is_finite {
-            Ok(Original { sums: self.weight_sums(&weights), weights, range })
+            Ok(Original { weights, range, sums })
         } else {
             Err(Error::Numeric("the weights hold NaN or infinity, so there is no spectrum".to_owned()))
         }
@@ -129,7 +134,7 @@ impl LayerTask<'_> {
     /// The rows of a matrix as it is.
     pub(super) fn rows_of(&self, matrix: Matrix, choice: Choice) -> Vec<Measured> {
         let range = WeightRange::of(matrix.values());
-        let original = Original { sums: self.weight_sums(&matrix), weights: matrix, range };
+        let original = Original { sums: self.weight_sums(&matrix), weights: Weights::Whole(matrix), range };
         self.rows(Quantized { original: &original, whole: None, grid: None }, choice)
     }
 
@@ -152,7 +157,7 @@ impl LayerTask<'_> {
         if choice.scheme.is_elementwise() {
             return Ok(None);
         }
-        let (weights, mut values) = (&original.weights, Vec::new());
+        let (weights, mut values) = (self.all(original)?, Vec::new());
         choice.scheme.dequantized(weights, self.info.dtype, self.options.arithmetic(), &mut values)?;
         Matrix::new(weights.rows(), weights.cols(), values).map(Some)
     }
@@ -163,7 +168,18 @@ impl LayerTask<'_> {
             return Ok(whole);
         }
         let grid = choice.scheme.naive_grid(original.range, self.options.arithmetic(), self.info.dtype);
-        dequantized(&original.weights, grid.as_ref())
+        dequantized(self.all(original)?, grid.as_ref())
+    }
+
+    /// All of the original weights.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where there are only slices of them, because the whole does not fit into memory.
+    pub(super) fn all<'a>(&self, original: &'a Original) -> Result<&'a Matrix> {
+        original.weights.whole().ok_or_else(|| {
+            let need = Need::whole(self.layer, self.levels, (self.info, self.options)).bytes(1);
+            Error::Limit(format!("this level looks at the whole matrix, which {}", self.limits.exceeded_by(need)))
+        })
     }
 
     /// The row of some of the layer's matrices together.
@@ -175,11 +191,12 @@ impl LayerTask<'_> {
         }
         let filled = self.damaged_spectrum(quantized, slices.clone(), &mut damage).and_then(|spectrum| {
             fill(&mut row, self.layer, &spectrum, self.options)?;
-            let source = quantized.whole.unwrap_or(&quantized.original.weights);
-            let matrix = |position| dequantized(&*self.slice(source, position)?, quantized.grid);
+            let source = || quantized.whole.map_or_else(|| self.all(quantized.original), Ok);
+            let matrix = |position| dequantized(&*self.slice(source()?, position)?, quantized.grid);
             let draws = add_measures(self, &mut row, &spectrum.eigenvalues, slices.clone(), matrix)?;
             let errors = if self.options.errors {
-                Some(add_errors(self, &mut row, (&quantized.original.weights, choice), &damage, slices, matrix)?)
+                let original = self.all(quantized.original)?;
+                Some(add_errors(self, &mut row, (original, choice), &damage, slices, matrix)?)
             } else {
                 None
             };
@@ -209,13 +226,13 @@ impl LayerTask<'_> {
 
     fn damaged_spectrum(&self, quantized: Quantized, slices: Range<usize>, damage: &mut Damage) -> Result<Spectrum> {
         let Some(whole) = quantized.whole else {
-            return self.spectrum(&quantized.original.weights, quantized.grid, slices, damage);
+            return self.spectrum(quantized.original.weights.source(), quantized.grid, slices, damage);
         };
+        let original = self.all(quantized.original)?;
         for position in slices.clone() {
-            let original = self.slice(&quantized.original.weights, position)?;
-            damage.add_errors(original.values(), self.slice(whole, position)?.values());
+            damage.add_errors(self.slice(original, position)?.values(), self.slice(whole, position)?.values());
         }
-        self.spectrum(whole, None, slices, &mut Damage::default())
+        self.spectrum(Source::Whole(whole), None, slices, &mut Damage::default())
     }
 
     /// One of the layer's matrices, `[rows, cols]`: the weights themselves, or a convolution's at one kernel position.
@@ -246,7 +263,7 @@ impl LayerTask<'_> {
 
     fn spectrum(
         &self,
-        weights: &Matrix,
+        weights: Source,
         grid: Option<&NaiveGrid>,
         slices: Range<usize>,
         damage: &mut Damage,
@@ -262,8 +279,13 @@ impl LayerTask<'_> {
             rank_loss: 0,
         };
         for position in slices {
-            let matrix = self.slice(weights, position)?;
-            let mut eigenvalues = self.eigenvalues(&matrix, grid, damage)?;
+            let mut eigenvalues = match weights {
+                Source::Whole(matrix) => {
+                    let matrix = self.slice(matrix, position)?;
+                    self.eigenvalues(Source::Whole(&matrix), grid, damage)?
+                }
+                stored @ Source::Stored(_) => self.eigenvalues(stored, grid, damage)?,
+            };
             if let Some(count) = self.layer.combined.as_ref().and_then(|combined| combined.components) {
                 eigenvalues.drain(..eigenvalues.len().saturating_sub(count));
             }
@@ -301,12 +323,12 @@ impl LayerTask<'_> {
     /// Squared singular values of one (quantized) matrix, ascending, and its errors on the way.
     pub(super) fn eigenvalues(
         &self,
-        matrix: &Matrix,
+        weights: Source,
         grid: Option<&NaiveGrid>,
         damage: &mut Damage,
     ) -> Result<Vec<f64>> {
         let cancelled = || self.cancellation.is_cancelled();
-        if self.options.method() == Method::Svd {
+        if let (Method::Svd, Source::Whole(matrix)) = (self.options.method(), weights) {
             let quantized = grid.map(|grid| {
                 let mut values = vec![0.0; matrix.values().len()];
                 quantize_block(matrix.values(), grid, &mut values, damage)?;
@@ -317,14 +339,13 @@ impl LayerTask<'_> {
             return Ok(values.into_iter().map(|v| v * v).collect());
         }
         let product = match grid.map(|grid| grid.whole_levels().ok_or(grid)) {
-            None => self.gram(matrix),
-            Some(Ok(levels)) => self.gram_of_codes(matrix, &levels, damage),
-            Some(Err(grid)) => self.gram_of_levels(matrix, grid, damage),
+            None => self.gram(weights, None, damage),
+            Some(Ok(levels)) => self.gram_of_codes(weights, &levels, damage),
+            Some(Err(grid)) => self.gram(weights, Some(grid), damage),
         };
         let mut values = backend::selected().eigenvalues(product?, &cancelled).map_err(spectrum_error)?;
         // Rounding of the product and of the eigenvalues: anything below is noise around zero.
-        let long_side = matrix.rows().max(matrix.cols());
-        let resolution = values.last().copied().unwrap_or(0.0) * long_side as f64 * f64::EPSILON;
+        let resolution = values.last().copied().unwrap_or(0.0) * weights.sides().depth as f64 * f64::EPSILON;
         for value in &mut values {
             if *value <= resolution {
                 *value = 0.0;
@@ -333,63 +354,43 @@ impl LayerTask<'_> {
         Ok(values)
     }
 
-    /// The Gram product of a matrix as it is.
-    fn gram(&self, matrix: &Matrix) -> Result<SymmetricTiles> {
-        let (values, cols) = (matrix.values(), matrix.cols());
-        let Sides { n, depth, is_wide } = Sides::of(matrix);
+    /// The Gram product of a matrix as it is, or on a grid's levels.
+    fn gram(&self, weights: Source, grid: Option<&NaiveGrid>, damage: &mut Damage) -> Result<SymmetricTiles> {
+        let Sides { n, depth, .. } = weights.sides();
         let mut gram = backend::selected().gram(n);
+        let (mut buffer, mut panel) = (Vec::new(), vec![0.0; if grid.is_some() { SLICE.min(depth) * n } else { 0 }]);
         for start in (0..depth).step_by(SLICE) {
             self.cancellation.check()?;
             let height = SLICE.min(depth - start);
-            if is_wide {
-                gram.push_columns(&values[start..], cols, height);
-            } else {
-                gram.push(&values[start * n..(start + height) * n], height);
-            }
-        }
-        Ok(gram.finish())
-    }
-
-    /// The Gram product of a matrix on a grid's levels.
-    fn gram_of_levels(&self, matrix: &Matrix, grid: &NaiveGrid, damage: &mut Damage) -> Result<SymmetricTiles> {
-        let (values, cols) = (matrix.values(), matrix.cols());
-        let Sides { n, depth, is_wide } = Sides::of(matrix);
-        let mut gram = backend::selected().gram(n);
-        let mut panel = vec![0.0; SLICE.min(depth) * n];
-        for start in (0..depth).step_by(SLICE) {
-            self.cancellation.check()?;
-            let height = SLICE.min(depth - start);
+            let slice = weights.slice(start, height, &mut buffer)?;
+            let Some(grid) = grid else {
+                slice.push(&mut *gram);
+                continue;
+            };
             let panel = &mut panel[..height * n];
-            if is_wide {
-                for (row, out) in values.chunks_exact(cols).zip(panel.chunks_exact_mut(height)) {
-                    quantize_block(&row[start..start + height], grid, out, damage)?;
-                }
-                gram.push_columns(panel, height, height);
-            } else {
-                quantize_block(&values[start * n..(start + height) * n], grid, panel, damage)?;
-                gram.push(panel, height);
+            for (block, out) in slice.stretches().zip(panel.chunks_exact_mut(slice.stretch())) {
+                quantize_block(block, grid, out, damage)?;
             }
+            slice.with(panel).push(&mut *gram);
         }
         Ok(gram.finish())
     }
 
     /// The Gram product of a matrix on a grid's levels, by exact sums of whole numbers.
-    fn gram_of_codes(&self, matrix: &Matrix, levels: &WholeLevels, damage: &mut Damage) -> Result<SymmetricTiles> {
-        let (values, cols, kernel) = (matrix.values(), matrix.cols(), Kernel::selected());
-        let Sides { n, depth, is_wide } = Sides::of(matrix);
+    fn gram_of_codes(&self, weights: Source, levels: &WholeLevels, damage: &mut Damage) -> Result<SymmetricTiles> {
+        let kernel = Kernel::selected();
+        let Sides { n, depth, is_wide } = weights.sides();
         let mut gram = CodeGramBuilder::new(n);
+        let mut buffer = Vec::new();
         let mut codes = vec![0; CODE_SLICE.min(depth) * n];
         let mut residues = vec![0; if levels.has_residues() { codes.len() } else { 0 }];
         for start in (0..depth).step_by(CODE_SLICE) {
             self.cancellation.check()?;
             let height = CODE_SLICE.min(depth - start);
+            let slice = weights.slice(start, height, &mut buffer)?;
             let codes = &mut codes[..height * n];
-            if is_wide {
-                for (row, out) in values.chunks_exact(cols).zip(codes.chunks_exact_mut(height)) {
-                    levels.quantize(kernel, &row[start..start + height], out, damage);
-                }
-            } else {
-                levels.quantize(kernel, &values[start * n..(start + height) * n], codes, damage);
+            for (block, out) in slice.stretches().zip(codes.chunks_exact_mut(slice.stretch())) {
+                levels.quantize(kernel, block, out, damage);
             }
             let residues = levels.has_residues().then(|| {
                 let residues = &mut residues[..height * n];
@@ -403,23 +404,6 @@ impl LayerTask<'_> {
     }
 }
 
-/// A matrix as its Gram product takes it.
-struct Sides {
-    /// The shorter side: the order of the product.
-    n: usize,
-    /// The longer side, which is summed over.
-    depth: usize,
-    /// Whether it lies along the rows.
-    is_wide: bool,
-}
-
-impl Sides {
-    fn of(matrix: &Matrix) -> Self {
-        let (rows, cols) = (matrix.rows(), matrix.cols());
-        Self { n: rows.min(cols), depth: rows.max(cols), is_wide: rows < cols }
-    }
-}
-
 pub(super) fn spectrum_error(error: EigenError) -> Error {
     match error {
         EigenError::Cancelled => Error::Cancelled,
@@ -430,7 +414,7 @@ pub(super) fn spectrum_error(error: EigenError) -> Error {
 /// A tensor as it is stored, and what all levels need of it.
 #[derive(Debug)]
 pub(super) struct Original {
-    pub weights: Matrix,
+    pub weights: Weights,
     range: WeightRange,
     /// Of each of the layer's matrices.
     sums: Vec<Damage>,
@@ -449,14 +433,6 @@ struct Quantized<'a> {
 /// The rows of a layer of which there is nothing but a reason.
 pub(super) fn failed_rows(layer: &Layer, levels: &[Choice], reason: &str) -> Vec<LayerRow> {
     levels.iter().map(|choice| LayerRow { reason: Some(reason.to_owned()), ..empty_row(layer, *choice) }).collect()
-}
-
-fn decode(layer: &Layer, info: &TensorInfo, bytes: Vec<u8>) -> Result<Matrix> {
-    let (rows, cols) = layer.matrix_shape();
-    let mut values = vec![0.0; rows * cols];
-    info.decode(&bytes, &mut values)?;
-    drop(bytes);
-    Matrix::new(rows, cols, values)
 }
 
 /// The pooled eigenvalues of a layer.

@@ -6,6 +6,7 @@ use super::layer::LayerTask;
 use super::layers::Layer;
 use super::options::{Options, Peft};
 use super::trust::{Spectra, add_trust, place};
+use super::weights::Source;
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::powerlaw::{hill_curve, kept, xmin_mid_alpha, xmin_scan};
@@ -129,7 +130,7 @@ fn block_alpha(
     let mut eigenvalues = Vec::new();
     for position in slices {
         for block in square_blocks(&matrix(position)?, side) {
-            eigenvalues.extend(task.eigenvalues(&block, None, &mut Damage::default())?);
+            eigenvalues.extend(task.eigenvalues(Source::Whole(&block), None, &mut Damage::default())?);
         }
     }
     eigenvalues.sort_by(f64::total_cmp);
@@ -248,7 +249,7 @@ impl<F: Fn(usize) -> Result<Matrix>> Randomized<'_, F> {
             let stream = (self.task.layer.info.layer_id << 32) | ((position as u64) << 8) | replica;
             shuffle(&mut values, self.task.options.seed, stream);
             let shuffled = Matrix::new(rows, cols, values)?;
-            let values = self.task.eigenvalues(&shuffled, None, &mut Damage::default())?;
+            let values = self.task.eigenvalues(Source::Whole(&shuffled), None, &mut Damage::default())?;
             result.extend(values.into_iter().map(|v| v * factor));
         }
         result.sort_by(f64::total_cmp);

@@ -20,6 +20,7 @@ mod scores;
 mod smooth;
 mod stack;
 mod trust;
+mod weights;
 
 pub use combine::{Combination, Combined, Operand, adapter_alpha, select_combined};
 pub use compare::compare;

@@ -5,6 +5,10 @@ use std::collections::VecDeque;
 
 use super::layer::Choice;
 use super::layers::Layer;
+use super::options::Options;
+use super::weights::can_be_sliced;
+use crate::format::{Storage, TensorInfo};
+use crate::spectrum::backend;
 
 /// What the machine gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +20,14 @@ pub struct Limits {
     pub memory: u64,
     /// Bytes that can't be had at all: a layer that needs more is a row with a reason.
     pub hard_limit: u64,
+}
+
+impl Limits {
+    /// What is wrong with something that needs so many bytes.
+    pub(super) fn exceeded_by(&self, bytes: u64) -> String {
+        let megabytes = bytes.div_ceil(1_000_000);
+        format!("needs {megabytes} MB of memory, more than the {} MB there are", self.hard_limit / 1_000_000)
+    }
 }
 
 /// What to do next.
@@ -41,15 +53,20 @@ pub(super) struct Plan {
 
 impl Plan {
     /// A plan that takes the layers with the most work first: the small ones then fill the gaps at the end. Layers without
-    /// choices are finished already.
-    pub(super) fn new(layers: &[Layer], choices: &[Vec<Choice>], limits: Limits) -> Self {
+    /// choices are finished already. `need` is that of a layer.
+    pub(super) fn new(
+        layers: &[Layer],
+        choices: &[Vec<Choice>],
+        need: impl Fn(&Layer, &[Choice]) -> Need,
+        limits: Limits,
+    ) -> Self {
         let mut waiting: Vec<usize> = (0..layers.len()).filter(|layer| !choices[*layer].is_empty()).collect();
         waiting.sort_by(|a, b| layers[*b].work().total_cmp(&layers[*a].work()).then(a.cmp(b)));
         let needs = layers
             .iter()
             .zip(choices)
             .map(|(layer, choices)| {
-                let need = Need::new(layer, choices);
+                let need = need(layer, choices);
                 need.bytes(concurrent_levels(&need, &limits))
             })
             .collect();
@@ -98,39 +115,69 @@ pub(super) fn concurrent_levels(need: &Need, limits: &Limits) -> usize {
 }
 
 /// What memory a layer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Need {
+    /// Whether its weights are never whole in f32, so that levels which look at the whole matrix can't be computed.
+    pub in_slices: bool,
     levels: usize,
     weights: u64,
+    decoding: u64,
     per_level: u64,
 }
 
 impl Need {
-    /// The weights in f32 (with the file's bytes beside them while they are decoded, of which they are at most twice and at
-    /// least half), and for each level at once a Gram matrix (half of it is kept; of codes also its sums in integers) and some
-    /// panels, here and in the reduction to a band; where a level is not elementwise, also the dequantized weights and, at
-    /// worst, a byte and a part of a scale for each of them.
-    pub fn new(layer: &Layer, choices: &[Choice]) -> Self {
+    /// Whole where that fits into the memory for all layers in flight. A larger layer is read in slices, unless that would cost
+    /// levels for which there is memory.
+    pub fn new(layer: &Layer, choices: &[Choice], of: (&TensorInfo, &Options), limits: &Limits) -> Self {
+        let whole = Self::whole(layer, choices, of);
+        let bytes = whole.bytes(1);
+        let can_wait = whole_levels(layer, choices) && bytes <= limits.hard_limit;
+        if bytes <= limits.memory || can_wait || !can_be_sliced(layer, of.0, of.1) {
+            return whole;
+        }
+        let (n, _) = layer.gram_shape();
+        let weights = of.0.bytes();
+        // A slice of codes is decoded from 1024 rows.
+        let per_level = level(n as u64).saturating_add((n as u64).saturating_mul(4096));
+        Self { in_slices: true, levels: choices.len(), weights, decoding: weights, per_level }
+    }
+
+    /// The weights in f32, with the file's bytes beside them while they are decoded, and for each level at once what
+    /// [`level`] says; where a level is not elementwise, also the dequantized weights and, at worst, a byte and a part of a
+    /// scale for each of them.
+    pub fn whole(layer: &Layer, choices: &[Choice], (info, _): (&TensorInfo, &Options)) -> Self {
         let (n, _) = layer.gram_shape();
         let (rows, cols) = layer.matrix_shape();
-        let (n, elements) = (n as u64, (rows as u64).saturating_mul(cols as u64));
-        let gram = n.saturating_mul(n).saturating_mul(8);
-        let panels = n.saturating_mul(8192);
-        let is_whole = layer.info.counted && choices.iter().any(|choice| !choice.scheme.is_elementwise());
+        let elements = (rows as u64).saturating_mul(cols as u64);
         // Before and after quantizing.
         let operands = layer.combined.as_ref().map_or(0, |combined| combined.elements().saturating_mul(2));
-        let whole = if is_whole { elements.saturating_mul(6) } else { 0 };
-        Self {
-            levels: choices.len(),
-            weights: elements.saturating_add(operands).saturating_mul(4),
-            per_level: gram.saturating_add(panels).saturating_add(whole),
-        }
+        let weights = elements.saturating_add(operands).saturating_mul(4);
+        let decoding = match (&layer.combined, &info.storage) {
+            // Of several tensors, or through another order: at most twice.
+            (Some(_), _) | (_, Storage::Strided(_)) => weights.saturating_mul(2),
+            _ => weights.saturating_add(info.bytes()),
+        };
+        let of_whole_levels = if whole_levels(layer, choices) { elements.saturating_mul(6) } else { 0 };
+        let per_level = level(n as u64).saturating_add(of_whole_levels);
+        Self { in_slices: false, levels: choices.len(), weights, decoding, per_level }
     }
 
     /// Bytes with that many levels at once.
     pub fn bytes(&self, levels: usize) -> u64 {
         let at_once = (levels as u64).saturating_mul(self.per_level);
-        self.weights.saturating_add(at_once).max(self.weights.saturating_mul(2))
+        self.weights.saturating_add(at_once).max(self.decoding)
     }
+}
+
+/// Bytes of a level of order n: a Gram matrix (half of it is kept; of codes also its sums in integers; of a library all of it)
+/// and some panels, here and in the reduction to a band.
+fn level(n: u64) -> u64 {
+    backend::selected().bytes(n).max(n.saturating_mul(n).saturating_mul(8)).saturating_add(n.saturating_mul(8192))
+}
+
+/// Whether some level looks at the whole matrix.
+fn whole_levels(layer: &Layer, choices: &[Choice]) -> bool {
+    layer.info.counted && choices.iter().any(|choice| !choice.scheme.is_elementwise())
 }
 
 #[cfg(test)]
@@ -139,6 +186,7 @@ mod tests {
     use crate::analysis::layers::LayerKind;
     use crate::quant::Scheme;
     use crate::report::LayerInfo;
+    use crate::tensor::Dtype;
 
     fn layer(rows: usize, cols: usize) -> Layer {
         let (n, m) = (rows.max(cols) as u64, rows.min(cols) as u64);
@@ -165,40 +213,81 @@ mod tests {
         vec![Choice { level, scheme: level }; levels]
     }
 
+    fn halves(layer: &Layer) -> TensorInfo {
+        let shape = layer.info.shape.clone();
+        let end = 2 * shape.iter().product::<u64>();
+        TensorInfo { name: String::new(), dtype: Dtype::F16, shape, begin: 0, end, storage: Storage::Plain }
+    }
+
+    fn limits(threads: usize, memory: u64, hard_limit: u64) -> Limits {
+        Limits { threads, memory, hard_limit }
+    }
+
+    fn need(layer: &Layer, choices: &[Choice], limits: Limits) -> Need {
+        Need::new(layer, choices, (&halves(layer), &Options::default()), &limits)
+    }
+
+    const PLENTY: Limits = Limits { threads: 2, memory: u64::MAX, hard_limit: u64::MAX };
+
     #[test]
     fn the_largest_come_first_and_as_many_as_fit() {
         let layers = [layer(100, 100), layer(1000, 1000), layer(900, 1000)];
         let choices = vec![choices(1); 3];
-        let need = |index: usize| Need::new(&layers[index], &choices[index]).bytes(1);
-        let room = |memory| Limits { threads: 2, memory, hard_limit: u64::MAX };
-        let mut plan = Plan::new(&layers, &choices, room(need(1) + need(0)));
-        assert_eq!(plan.next(), Next::Read(1));
-        assert_eq!(plan.next(), Next::Wait);
-        plan.finished(1);
-        assert_eq!(plan.next(), Next::Read(2));
-        assert_eq!(plan.next(), Next::Read(0));
-        plan.finished(2);
-        plan.finished(0);
-        assert_eq!(plan.next(), Next::Done);
+        let bytes = |index: usize| need(&layers[index], &choices[index], PLENTY).bytes(1);
+        let plan = |memory| {
+            let room = limits(2, memory, u64::MAX);
+            Plan::new(&layers, &choices, |layer, choices| need(layer, choices, room), room)
+        };
+        let mut plan_of_two = plan(bytes(1) + bytes(0));
+        assert_eq!(plan_of_two.next(), Next::Read(1));
+        assert_eq!(plan_of_two.next(), Next::Wait);
+        plan_of_two.finished(1);
+        assert_eq!(plan_of_two.next(), Next::Read(2));
+        assert_eq!(plan_of_two.next(), Next::Read(0));
+        plan_of_two.finished(2);
+        plan_of_two.finished(0);
+        assert_eq!(plan_of_two.next(), Next::Done);
         // What does not fit at all runs alone.
-        let mut plan = Plan::new(&layers, &choices, room(0));
+        let mut plan = plan(0);
         assert_eq!((plan.next(), plan.next()), (Next::Read(1), Next::Wait));
     }
 
     #[test]
     fn levels_at_once_are_bounded_by_threads_and_memory() {
-        let need = Need::new(&layer(1000, 4000), &choices(6));
-        let limits = |threads, memory| Limits { threads, memory, hard_limit: u64::MAX };
-        assert_eq!(concurrent_levels(&need, &limits(4, u64::MAX)), 4);
-        assert_eq!(concurrent_levels(&need, &limits(8, u64::MAX)), 6);
-        assert_eq!(concurrent_levels(&need, &limits(4, need.bytes(2))), 2);
-        assert_eq!(concurrent_levels(&need, &limits(4, 0)), 1);
+        let need = need(&layer(1000, 4000), &choices(6), PLENTY);
+        assert_eq!(concurrent_levels(&need, &limits(4, u64::MAX, u64::MAX)), 4);
+        assert_eq!(concurrent_levels(&need, &limits(8, u64::MAX, u64::MAX)), 6);
+        assert_eq!(concurrent_levels(&need, &limits(4, need.bytes(2), u64::MAX)), 2);
+        assert_eq!(concurrent_levels(&need, &limits(4, 0, u64::MAX)), 1);
     }
 
     #[test]
     fn the_largest_matrices_have_room() {
         // As many eigenvalues as are analysed by default, on 8 GB; and what a page must hold in wasm's 4 GiB.
-        assert!(Need::new(&layer(15_000, 50_000), &choices(6)).bytes(1) < 8_000_000_000);
-        assert!(Need::new(&layer(8192, 28_672), &choices(6)).bytes(1) < 3_200_000_000);
+        let eight = limits(2, 8_000_000_000, 8_000_000_000);
+        assert!(!need(&layer(15_000, 50_000), &choices(6), eight).in_slices);
+        let page = limits(2, 1_000_000_000, 3_200_000_000);
+        assert!(need(&layer(8192, 28_672), &choices(6), page).bytes(1) < page.memory + 200_000_000);
+        let four = limits(2, 4_000_000_000, 4_000_000_000);
+        let sliced = need(&layer(15_000, 50_000), &choices(6), four);
+        assert!(sliced.in_slices && sliced.bytes(1) < four.memory);
+    }
+
+    #[test]
+    fn slices_cost_no_level_that_has_memory() {
+        let (layer, naive) = (layer(1000, 4000), choices(1));
+        let block = Choice { level: "q8_0".parse().unwrap(), scheme: "q8_0".parse().unwrap() };
+        let both = [naive[0], block];
+        let whole = need(&layer, &both, PLENTY);
+        assert!(!whole.in_slices && !need(&layer, &naive, PLENTY).in_slices);
+        let soft = limits(2, 1, u64::MAX);
+        assert!(!need(&layer, &both, soft).in_slices && need(&layer, &naive, soft).in_slices);
+        let hard = limits(2, 1, whole.bytes(1) - 1);
+        assert!(need(&layer, &both, hard).in_slices);
+        // Where the matrix itself is looked at, slices of it won't do.
+        let looking = Options { errors: true, ..Options::default() };
+        assert!(!Need::new(&layer, &naive, (&halves(&layer), &looking), &soft).in_slices);
+        let permuted = TensorInfo { storage: Storage::Strided(vec![1, 1000]), ..halves(&layer) };
+        assert!(!Need::new(&layer, &naive, (&permuted, &Options::default()), &soft).in_slices);
     }
 }

@@ -156,7 +156,10 @@ impl Analysis {
         let head = head(&model, base.as_ref(), &selection, &options)?;
         let levels = options.levels()?;
         let choices = choose(&levels, &selection.layers, &model);
-        let plan = Plan::new(&selection.layers, &choices, limits);
+        let need = |layer: &Layer, choices: &[Choice]| {
+            Need::new(layer, choices, (&model.tensors[layer.tensor].info, &options), &limits)
+        };
+        let plan = Plan::new(&selection.layers, &choices, need, limits);
         let progress = progress(&selection.layers, &choices);
         let (report_done, done) = channel();
         let shared = Arc::new(Shared { layers: selection.layers, choices, options, limits, cancellation });
@@ -174,7 +177,11 @@ impl Analysis {
         for ((layer, choices), kept) in shared.layers.iter().zip(&mut shared.choices).zip(&kept) {
             *choices = kept.missing(layer, choices, &shared.options);
         }
-        self.plan = Plan::new(&shared.layers, &shared.choices, shared.limits);
+        let (tensors, options, limits) = (&self.model.tensors, &shared.options, shared.limits);
+        let need = |layer: &Layer, choices: &[Choice]| {
+            Need::new(layer, choices, (&tensors[layer.tensor].info, options), &limits)
+        };
+        self.plan = Plan::new(&shared.layers, &shared.choices, need, limits);
         self.progress = progress(&shared.layers, &shared.choices);
         self.untold = kept.iter().flat_map(|kept| kept.rows.iter().cloned()).collect();
         self.kept = kept;
@@ -189,8 +196,8 @@ impl Analysis {
 
     /// Bytes that the layers in flight may take together: the limit, or what the largest needs alone.
     pub fn memory(&self) -> u64 {
-        let Shared { layers, choices, limits, .. } = &*self.shared;
-        let needs = layers.iter().zip(choices).map(|(layer, choices)| Need::new(layer, choices).bytes(1));
+        let limits = &self.shared.limits;
+        let needs = (0..self.shared.layers.len()).map(|layer| self.need(layer).bytes(1));
         needs.filter(|need| *need <= limits.hard_limit).max().unwrap_or(0).max(limits.memory)
     }
 
@@ -214,11 +221,13 @@ impl Analysis {
     }
 
     fn too_large(&self, layer: usize) -> Option<String> {
-        let need = Need::new(&self.shared.layers[layer], &self.shared.choices[layer]).bytes(1);
-        let limit = self.shared.limits.hard_limit;
-        (need > limit).then(|| {
-            format!("needs {} MB of memory, more than the {} MB there are", need.div_ceil(1_000_000), limit / 1_000_000)
-        })
+        let (need, limits) = (self.need(layer).bytes(1), &self.shared.limits);
+        (need > limits.hard_limit).then(|| limits.exceeded_by(need))
+    }
+
+    fn need(&self, layer: usize) -> Need {
+        let Shared { layers, choices, options, limits, .. } = &*self.shared;
+        Need::new(&layers[layer], &choices[layer], (&self.source(layer).info, options), limits)
     }
 
     /// The tensor of a layer. [`TensorEntry::parts`] says where its bytes are.

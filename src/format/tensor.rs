@@ -108,6 +108,41 @@ impl TensorInfo {
 }
 
 impl TensorInfo {
+    /// Values and bytes of the smallest part that can be decoded by itself; none if that takes other parts of the file.
+    pub fn unit(&self) -> Option<(usize, usize)> {
+        match &self.storage {
+            Storage::Plain => Some((1, self.dtype.bitsize() / 8)).filter(|(_, bytes)| *bytes > 0),
+            Storage::Blocks(kind) => Some(kind.block()),
+            Storage::Strided(_) | Storage::Packed(_) => None,
+        }
+    }
+
+    /// The values from `first` on, as many as `out` has room for: those of [`TensorInfo::decode`], without the others. `bytes`
+    /// are all of the tensor's.
+    ///
+    /// # Errors
+    /// As [`TensorInfo::decode`]; [`Error::Unsupported`] if its parts can't be decoded by themselves, [`Error::Options`] if
+    /// `first` or the length of `out` is no multiple of [`TensorInfo::unit`].
+    pub fn decode_part(&self, bytes: &[u8], first: usize, out: &mut [f32]) -> Result<()> {
+        let (values, size) = self.unit().ok_or_else(|| {
+            Error::Unsupported(format!("tensor {} can only be decoded as a whole", quoted(&self.name)))
+        })?;
+        if !first.is_multiple_of(values) || !out.len().is_multiple_of(values) {
+            return Err(Error::Options(format!("parts of tensor {} are {values} values", quoted(&self.name))));
+        }
+        let part = bytes.get(first / values * size..).and_then(|rest| rest.get(..out.len() / values * size));
+        let part = part.filter(|_| bytes.len() as u64 == self.bytes()).ok_or_else(|| {
+            Error::Format(format!("tensor {} has not the bytes that its header says", quoted(&self.name)))
+        })?;
+        match &self.storage {
+            Storage::Blocks(kind) => {
+                kind.dequantize(part, out);
+                Ok(())
+            }
+            _ => decode_f32(self.dtype, part, out),
+        }
+    }
+
     fn gather(&self, strides: &[u64], bytes: &[u8], out: &mut [f32]) -> Result<()> {
         let mut values = vec![0.0; 8 * bytes.len() / self.dtype.bitsize()];
         decode_f32(self.dtype, bytes, &mut values)?;

@@ -39,7 +39,8 @@ impl Damage {
         self.add_errors(original, dequantized);
     }
 
-    fn add_weights(&mut self, weights: &[f32]) {
+    /// Adds a block of weights; their errors are still to come. Blocks of a multiple of 8 do not change a bit of the sums.
+    pub fn add_weights(&mut self, weights: &[f32]) {
         let (chunks, rest) = weights.as_chunks::<LANES>();
         for chunk in chunks {
             let mut nonzero = 0;

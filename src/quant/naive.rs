@@ -68,6 +68,16 @@ impl Range {
         range
     }
 
+    /// The range of these values and others.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            is_finite: self.is_finite && other.is_finite,
+        }
+    }
+
     /// Largest magnitude.
     pub fn abs_max(self) -> f32 {
         self.max.abs().max(self.min.abs())

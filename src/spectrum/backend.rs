@@ -16,6 +16,9 @@ pub trait Backend: Debug + Send + Sync {
     /// Whether results have the same bits on every machine.
     fn is_reproducible(&self) -> bool;
 
+    /// Bytes that a Gram product of order n and its eigenvalues take at most, but for panels.
+    fn bytes(&self, n: u64) -> u64;
+
     /// An empty Gram product of matrices with n columns.
     fn gram(&self, n: usize) -> Box<dyn Gram>;
 
@@ -49,6 +52,10 @@ impl Backend for Own {
 
     fn is_reproducible(&self) -> bool {
         self.0.is_fused()
+    }
+
+    fn bytes(&self, n: u64) -> u64 {
+        n.saturating_mul(n).saturating_mul(4)
     }
 
     fn gram(&self, n: usize) -> Box<dyn Gram> {
@@ -91,6 +98,10 @@ impl Backend for Parts {
 
     fn is_reproducible(&self) -> bool {
         self.gram.is_reproducible() && self.eigenvalues.is_reproducible()
+    }
+
+    fn bytes(&self, n: u64) -> u64 {
+        self.gram.bytes(n).max(self.eigenvalues.bytes(n))
     }
 
     fn gram(&self, n: usize) -> Box<dyn Gram> {

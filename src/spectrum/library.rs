@@ -31,6 +31,10 @@ impl Backend for Library {
         false
     }
 
+    fn bytes(&self, n: u64) -> u64 {
+        n.saturating_mul(n).saturating_mul(20)
+    }
+
     fn gram(&self, n: usize) -> Box<dyn Gram> {
         Box::new(LibraryGram { blas: self.0.clone(), n, sum: vec![0.0; n * n], panel: vec![0.0; SLICE * n] })
     }

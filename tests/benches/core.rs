@@ -2,18 +2,19 @@
 //!
 //!     cargo bench --bench core [--features peers] [-- SECTION ... [--large] [--sizes=N,...]]
 //!
-//! Sections: kernels, eigenvalues, singular, powerlaw, accuracy; all of them when none is named. `--large` adds n = 8192
-//! (minutes). OpenBLAS takes part if HEAVYTAIL_PYTHON names a Python with scipy, in accuracy if it is installed; faer with the
+//! Sections: kernels, eigenvalues, singular, growth, powerlaw, accuracy; all of them when none is named. `--large` adds
+//! n = 8192 (minutes). OpenBLAS takes part if HEAVYTAIL_PYTHON names a Python with scipy, in accuracy if it is installed; faer with the
 //! feature. Times are processor time, best of several runs.
 
 use std::process::Command;
 
 use heavytail::cli::speed::{
-    bell, best, code_gram, eigenvalue_flops, eigenvalues, gram, peak, singular_value_flops, singular_values,
+    bell, best, code_gram, eigenvalue_flops, eigenvalues, gram, peak, seconds, singular_value_flops, singular_values,
 };
 use heavytail::kernel::{Blas, Kernel, Panel};
 use heavytail::matrix::Matrix;
 use heavytail::powerlaw::fit_weightwatcher;
+use heavytail::spectrum::GramBuilder;
 use heavytail::spectrum::eigen::tiled_eigenvalues;
 use nalgebra::DMatrix;
 
@@ -48,10 +49,11 @@ fn main() {
     if bench.python.is_none() {
         println!("HEAVYTAIL_PYTHON names no Python with scipy: nothing to compare with but nalgebra");
     }
-    let sections: [Section; 5] = [
+    let sections: [Section; 6] = [
         ("kernels", Bench::kernels),
         ("eigenvalues", Bench::eigenvalues),
         ("singular", Bench::singular_values),
+        ("growth", Bench::growth),
         ("powerlaw", |_| power_law()),
         ("accuracy", Bench::accuracy),
     ];
@@ -187,8 +189,18 @@ impl Bench {
             self.kernel.name(),
             self.peak
         );
-        let mut shapes =
-            vec![[384, 384], [1536, 384], [576, 576], [1536, 576], [896, 896], [4864, 896], [2048, 2048], [3072, 3072]];
+        let mut shapes = vec![
+            [384, 384],
+            [1536, 384],
+            [576, 576],
+            [1536, 576],
+            [896, 896],
+            [896, 4864],
+            [4864, 896],
+            [2048, 2048],
+            [2048, 4096],
+            [3072, 3072],
+        ];
         if let Some(sizes) = &self.sizes {
             shapes = sizes.iter().map(|n| [*n, *n]).collect();
         }
@@ -215,6 +227,43 @@ impl Bench {
             );
         }
     }
+}
+
+impl Bench {
+    /// Time of a whole matrix [2n, n] against its flops, m n^2 + 4/3 n^3: what a user can expect of a larger one.
+    fn growth(&self) {
+        println!("| n | s | GF/s | time of a flop over the mean of the largest and the least |\n|---|---|---|---|");
+        let times: Vec<(usize, f64, f64)> = self
+            .sizes(&[512, 724, 1024, 1448, 2048, 2896, 4096], 8192)
+            .into_iter()
+            .map(|n| {
+                let w = bell(2 * n * n, n as u64);
+                let run = || {
+                    let mut gram = GramBuilder::with_kernel(self.kernel, n);
+                    gram.push(&w, 2 * n);
+                    tiled_eigenvalues(self.kernel, gram.finish(), &|| false).expect("a finite matrix")
+                };
+                // A large one says enough with one run.
+                let time = if n > 4096 { once(|| drop(run())) } else { best(|| drop(run())) };
+                (n, time, 2.0 * (n as f64).powi(3) + eigenvalue_flops(n))
+            })
+            .collect();
+        let costs: Vec<f64> = times.iter().map(|(_, time, flops)| time / flops).collect();
+        let middle = f64::midpoint(
+            costs.iter().copied().fold(f64::INFINITY, f64::min),
+            costs.iter().copied().fold(0.0, f64::max),
+        );
+        for ((n, time, flops), cost) in times.iter().zip(&costs) {
+            println!("| {n} | {time:.3} | {:.1} | {:+.0}% |", 1e-9 * flops / time, 100.0 * (cost / middle - 1.0));
+        }
+    }
+}
+
+/// Seconds of a single run.
+fn once(run: impl FnOnce()) -> f64 {
+    let start = seconds();
+    run();
+    seconds() - start
 }
 
 #[cfg(feature = "peers")]

@@ -6,6 +6,7 @@ use crate::analysis::layer::LayerTask;
 use crate::analysis::layers::{Layer, LayerKind};
 use crate::analysis::options::Options;
 use crate::analysis::plan::Limits;
+use crate::analysis::weights::Source;
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::matrix::Matrix;
@@ -110,7 +111,7 @@ impl Work<'_> {
         let layer = self.layer.ok_or_else(|| Error::Options("there is no layer".to_owned()))?;
         let (options, limits, cancellation) = (self.options, self.limits, self.cancellation);
         LayerTask { layer, info: self.original, operands: &[], levels: &[], options, limits, cancellation }.eigenvalues(
-            matrix,
+            Source::Whole(matrix),
             None,
             &mut Damage::default(),
         )

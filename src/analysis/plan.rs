@@ -29,6 +29,27 @@ pub enum Next {
     Done,
 }
 
+/// What a task takes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Cost {
+    /// Floating-point operations.
+    pub work: f64,
+    /// Bytes while it is in flight.
+    pub bytes: u64,
+    /// Bytes without which it can't be done.
+    pub least: u64,
+}
+
+impl Cost {
+    /// Of a layer at some levels, as many at once as fit; none of one without levels.
+    pub fn of(layer: &Layer, choices: &[Choice], limits: &Limits) -> Option<Self> {
+        let need = Need::new(layer, choices);
+        let levels = if layer.info.counted { choices.len() } else { 1 };
+        let (bytes, least) = (need.bytes(concurrent_levels(&need, limits)), need.bytes(1));
+        (!choices.is_empty()).then(|| Self { work: layer.work() * levels as f64, bytes, least })
+    }
+}
+
 /// What is waiting, in flight and finished.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -40,19 +61,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A plan that takes the layers with the most work first: the small ones then fill the gaps at the end. Layers without
-    /// choices are finished already.
-    pub(super) fn new(layers: &[Layer], choices: &[Vec<Choice>], limits: Limits) -> Self {
-        let mut waiting: Vec<usize> = (0..layers.len()).filter(|layer| !choices[*layer].is_empty()).collect();
-        waiting.sort_by(|a, b| layers[*b].work().total_cmp(&layers[*a].work()).then(a.cmp(b)));
-        let needs = layers
-            .iter()
-            .zip(choices)
-            .map(|(layer, choices)| {
-                let need = Need::new(layer, choices);
-                need.bytes(concurrent_levels(&need, &limits))
-            })
-            .collect();
+    /// A plan that takes the tasks with the most work first: the small ones then fill the gaps at the end. Those without a
+    /// cost are finished already.
+    pub(super) fn new(costs: &[Option<Cost>], limits: Limits) -> Self {
+        let cost = |task: usize| costs[task].unwrap_or_default();
+        let mut waiting: Vec<usize> = (0..costs.len()).filter(|task| costs[*task].is_some()).collect();
+        waiting.sort_by(|a, b| cost(*b).work.total_cmp(&cost(*a).work).then(a.cmp(b)));
+        let needs = (0..costs.len()).map(|task| cost(task).bytes).collect();
         Self { waiting: waiting.into(), needs, in_flight: Vec::new(), in_flight_bytes: 0, limits }
     }
 
@@ -171,18 +186,23 @@ mod tests {
         let choices = vec![choices(1); 3];
         let need = |index: usize| Need::new(&layers[index], &choices[index]).bytes(1);
         let room = |memory| Limits { threads: 2, memory, hard_limit: u64::MAX };
-        let mut plan = Plan::new(&layers, &choices, room(need(1) + need(0)));
-        assert_eq!(plan.next(), Next::Read(1));
-        assert_eq!(plan.next(), Next::Wait);
-        plan.finished(1);
-        assert_eq!(plan.next(), Next::Read(2));
-        assert_eq!(plan.next(), Next::Read(0));
-        plan.finished(2);
-        plan.finished(0);
-        assert_eq!(plan.next(), Next::Done);
+        let plan = |limits: Limits| {
+            let costs: Vec<_> =
+                layers.iter().zip(&choices).map(|(layer, choices)| Cost::of(layer, choices, &limits)).collect();
+            Plan::new(&costs, limits)
+        };
+        let mut waiting = plan(room(need(1) + need(0)));
+        assert_eq!(waiting.next(), Next::Read(1));
+        assert_eq!(waiting.next(), Next::Wait);
+        waiting.finished(1);
+        assert_eq!(waiting.next(), Next::Read(2));
+        assert_eq!(waiting.next(), Next::Read(0));
+        waiting.finished(2);
+        waiting.finished(0);
+        assert_eq!(waiting.next(), Next::Done);
         // What does not fit at all runs alone.
-        let mut plan = Plan::new(&layers, &choices, room(0));
-        assert_eq!((plan.next(), plan.next()), (Next::Read(1), Next::Wait));
+        let mut waiting = plan(room(0));
+        assert_eq!((waiting.next(), waiting.next()), (Next::Read(1), Next::Wait));
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn compared(original: (Model, &[u8]), quantized: (Model, &[u8]), options: Option
         match run.next_step() {
             Next::Read(task) => {
                 let bytes = run.parts(task).into_iter().flat_map(|(side, part)| {
-                    let bytes = if side == Side::Original { original.1 } else { quantized.1 };
+                    let bytes = if side == Side::First { original.1 } else { quantized.1 };
                     bytes[part.begin as usize..part.end as usize].to_vec()
                 });
                 run.task(task, bytes.collect())();

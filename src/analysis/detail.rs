@@ -6,7 +6,7 @@ use super::errors::{RoundingNoise, above, add_errors, compare_with_baseline, rou
 use super::layer::{Choice, LayerTask, Original};
 use super::layers::{Layer, select};
 use super::measures::add_randomized;
-use super::options::Options;
+use super::options::{Options, Peft};
 use super::plan::{Limits, Need};
 use super::run::choose;
 use super::trust::{Measured, Spectra, add_changes, add_trust, fit_of, place};
@@ -21,6 +21,9 @@ use crate::quant::Scheme;
 use crate::report::{LayerInfo, LayerRow};
 use crate::spectrum::{erg_point, fit_noise};
 
+/// Why there is no detail of a difference from a base model, or of what adapters add.
+pub const NOT_ONE_TENSOR: &str =
+    "the layer view shows single tensors; the rows of this run are of matrices made of several";
 /// Points of a drawn law.
 const DRAWN: usize = 64;
 /// Points that are kept of a curve over all eigenvalues.
@@ -59,7 +62,7 @@ pub struct FitDetail {
 }
 
 impl FitDetail {
-    fn new(fit: &PowerLawFit, eigenvalues: &[f64]) -> Self {
+    pub(super) fn new(fit: &PowerLawFit, eigenvalues: &[f64]) -> Self {
         let PowerLawFit { alpha, sigma, ks_distance, xmin, xmax, tail_len } = *fit;
         let r_squared = log_log_r_squared(&eigenvalues[..eigenvalues.partition_point(|v| *v <= xmax)], xmin);
         let line = fitted_density(fit, eigenvalues.len(), DRAWN);
@@ -213,6 +216,9 @@ impl Detail {
             ..options.clone()
         };
         options.check()?;
+        if options.peft != Peft::No {
+            return Err(Error::Options(NOT_ONE_TENSOR.to_owned()));
+        }
         let wanted = name.strip_suffix(".weight").unwrap_or(name);
         let mut layers = select(model, &options)?.layers;
         let place = layers.iter().position(|layer| layer.info.name == wanted).ok_or_else(|| {

@@ -41,6 +41,27 @@ pub enum Next {
     Done,
 }
 
+/// What a task takes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Cost {
+    /// Floating-point operations.
+    pub work: f64,
+    /// Bytes while it is in flight.
+    pub bytes: u64,
+    /// Bytes without which it can't be done.
+    pub least: u64,
+}
+
+impl Cost {
+    /// Of a layer at some levels, as many at once as fit; none of one without levels.
+    pub fn of(layer: &Layer, choices: &[Choice], of: (&TensorInfo, &Options), limits: &Limits) -> Option<Self> {
+        let need = Need::new(layer, choices, of, limits);
+        let levels = if layer.info.counted { choices.len() } else { 1 };
+        let (bytes, least) = (need.bytes(concurrent_levels(&need, limits)), need.bytes(1));
+        (!choices.is_empty()).then(|| Self { work: layer.work() * levels as f64, bytes, least })
+    }
+}
+
 /// What is waiting, in flight and finished.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -52,24 +73,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A plan that takes the layers with the most work first: the small ones then fill the gaps at the end. Layers without
-    /// choices are finished already. `need` is that of a layer.
-    pub(super) fn new(
-        layers: &[Layer],
-        choices: &[Vec<Choice>],
-        need: impl Fn(&Layer, &[Choice]) -> Need,
-        limits: Limits,
-    ) -> Self {
-        let mut waiting: Vec<usize> = (0..layers.len()).filter(|layer| !choices[*layer].is_empty()).collect();
-        waiting.sort_by(|a, b| layers[*b].work().total_cmp(&layers[*a].work()).then(a.cmp(b)));
-        let needs = layers
-            .iter()
-            .zip(choices)
-            .map(|(layer, choices)| {
-                let need = need(layer, choices);
-                need.bytes(concurrent_levels(&need, &limits))
-            })
-            .collect();
+    /// A plan that takes the tasks with the most work first: the small ones then fill the gaps at the end. Those without a
+    /// cost are finished already.
+    pub(super) fn new(costs: &[Option<Cost>], limits: Limits) -> Self {
+        let cost = |task: usize| costs[task].unwrap_or_default();
+        let mut waiting: Vec<usize> = (0..costs.len()).filter(|task| costs[*task].is_some()).collect();
+        waiting.sort_by(|a, b| cost(*b).work.total_cmp(&cost(*a).work).then(a.cmp(b)));
+        let needs = (0..costs.len()).map(|task| cost(task).bytes).collect();
         Self { waiting: waiting.into(), needs, in_flight: Vec::new(), in_flight_bytes: 0, limits }
     }
 
@@ -236,20 +246,24 @@ mod tests {
         let bytes = |index: usize| need(&layers[index], &choices[index], PLENTY).bytes(1);
         let plan = |memory| {
             let room = limits(2, memory, u64::MAX);
-            Plan::new(&layers, &choices, |layer, choices| need(layer, choices, room), room)
+            let cost = |(layer, choices): (&Layer, &Vec<Choice>)| {
+                Cost::of(layer, choices, (&halves(layer), &Options::default()), &room)
+            };
+            let costs: Vec<_> = layers.iter().zip(&choices).map(cost).collect();
+            Plan::new(&costs, room)
         };
-        let mut plan_of_two = plan(bytes(1) + bytes(0));
-        assert_eq!(plan_of_two.next(), Next::Read(1));
-        assert_eq!(plan_of_two.next(), Next::Wait);
-        plan_of_two.finished(1);
-        assert_eq!(plan_of_two.next(), Next::Read(2));
-        assert_eq!(plan_of_two.next(), Next::Read(0));
-        plan_of_two.finished(2);
-        plan_of_two.finished(0);
-        assert_eq!(plan_of_two.next(), Next::Done);
+        let mut waiting = plan(bytes(1) + bytes(0));
+        assert_eq!(waiting.next(), Next::Read(1));
+        assert_eq!(waiting.next(), Next::Wait);
+        waiting.finished(1);
+        assert_eq!(waiting.next(), Next::Read(2));
+        assert_eq!(waiting.next(), Next::Read(0));
+        waiting.finished(2);
+        waiting.finished(0);
+        assert_eq!(waiting.next(), Next::Done);
         // What does not fit at all runs alone.
-        let mut plan = plan(0);
-        assert_eq!((plan.next(), plan.next()), (Next::Read(1), Next::Wait));
+        let mut waiting = plan(0);
+        assert_eq!((waiting.next(), waiting.next()), (Next::Read(1), Next::Wait));
     }
 
     #[test]

@@ -1,39 +1,25 @@
 //! A whole model: what is to be done next, what is finished, and the report of it.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::combine::select_combined;
 use super::compare::{compare, summarise};
+use super::flight::{Flight, Progress, Side};
 use super::kept::{Kept, keep};
 use super::layer::{Choice, LayerTask, failed_rows};
 use super::layers::{Layer, Selection};
 use super::options::{Compat, Options};
-use super::plan::{Limits, Need, Next, Plan};
+use super::plan::{Cost, Limits, Next};
 use crate::error::{Error, Result};
-use crate::format::{Model, TensorEntry};
+use crate::format::{Model, Part, TensorEntry};
 use crate::progress::Cancellation;
 use crate::quant::{ModelTensor, Scheme};
 use crate::report::{
     ComparisonRow, Head, LayerRow, LevelInfo, ModelInfo, ModelReport, RunStatus, SCHEMA, SCHEMA_VERSION, Settings,
 };
 use crate::spectrum::Method;
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Progress {
-    /// Finished layers.
-    pub layers_done: u64,
-    /// All layers.
-    pub layers_total: u64,
-    /// Floating-point operations of the finished layers.
-    pub work_done: f64,
-    /// Floating-point operations of all layers.
-    pub work_total: f64,
-}
 
 /// What was finished since the last look.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -52,11 +38,8 @@ pub struct Analysis {
     model: Model,
     base: Option<Model>,
     head: Head,
-    plan: Plan,
-    done: Receiver<(usize, Vec<LayerRow>)>,
-    report_done: Sender<(usize, Vec<LayerRow>)>,
+    flight: Flight<Vec<LayerRow>>,
     rows: Vec<LayerRow>,
-    progress: Progress,
     /// What was there before, a layer each; empty if nothing was.
     kept: Vec<Kept>,
     /// Kept rows that were not taken yet.
@@ -72,6 +55,12 @@ struct Shared {
     options: Options,
     limits: Limits,
     cancellation: Cancellation,
+}
+
+impl Shared {
+    fn failed(&self, layer: usize, reason: &str) -> Vec<LayerRow> {
+        failed_rows(&self.layers[layer], &self.choices[layer], reason)
+    }
 }
 
 /// The table of contents of a model: what would be analysed, and what would not.
@@ -156,15 +145,10 @@ impl Analysis {
         let head = head(&model, base.as_ref(), &selection, &options)?;
         let levels = options.levels()?;
         let choices = choose(&levels, &selection.layers, &model);
-        let need = |layer: &Layer, choices: &[Choice]| {
-            Need::new(layer, choices, (&model.tensors[layer.tensor].info, &options), &limits)
-        };
-        let plan = Plan::new(&selection.layers, &choices, need, limits);
-        let progress = progress(&selection.layers, &choices);
-        let (report_done, done) = channel();
+        let flight = Flight::new(costs(&selection.layers, &choices, (&model, &options), &limits), limits);
         let shared = Arc::new(Shared { layers: selection.layers, choices, options, limits, cancellation });
         let (rows, kept, untold) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { shared, model, base, head, plan, done, report_done, rows, progress, kept, untold })
+        Ok(Self { shared, model, base, head, flight, rows, kept, untold })
     }
 
     /// Takes over rows of an earlier run over the same files, so that only the others are computed: call it before the first
@@ -177,12 +161,8 @@ impl Analysis {
         for ((layer, choices), kept) in shared.layers.iter().zip(&mut shared.choices).zip(&kept) {
             *choices = kept.missing(layer, choices, &shared.options);
         }
-        let (tensors, options, limits) = (&self.model.tensors, &shared.options, shared.limits);
-        let need = |layer: &Layer, choices: &[Choice]| {
-            Need::new(layer, choices, (&tensors[layer.tensor].info, options), &limits)
-        };
-        self.plan = Plan::new(&shared.layers, &shared.choices, need, limits);
-        self.progress = progress(&shared.layers, &shared.choices);
+        let costs = costs(&shared.layers, &shared.choices, (&self.model, &shared.options), &shared.limits);
+        self.flight = Flight::new(costs, shared.limits);
         self.untold = kept.iter().flat_map(|kept| kept.rows.iter().cloned()).collect();
         self.kept = kept;
         self.untold.len()
@@ -191,14 +171,12 @@ impl Analysis {
     /// Computes layers with these ids before the others.
     pub fn prioritize(&mut self, layer_ids: &[u64]) {
         let layers = &self.shared.layers;
-        self.plan.prioritize(|layer| layer_ids.contains(&layers[layer].info.layer_id));
+        self.flight.prioritize(|layer| layer_ids.contains(&layers[layer].info.layer_id));
     }
 
     /// Bytes that the layers in flight may take together: the limit, or what the largest needs alone.
     pub fn memory(&self) -> u64 {
-        let limits = &self.shared.limits;
-        let needs = (0..self.shared.layers.len()).map(|layer| self.need(layer).bytes(1));
-        needs.filter(|need| *need <= limits.hard_limit).max().unwrap_or(0).max(limits.memory)
+        self.flight.memory()
     }
 
     /// What is known before the first layer.
@@ -208,26 +186,8 @@ impl Analysis {
 
     /// What to do next. A layer that can't fit into memory is not handed out: it is finished at once, as failed rows.
     pub fn next_step(&mut self) -> Next {
-        loop {
-            let next = self.plan.next();
-            if let Next::Read(layer) = next
-                && let Some(reason) = self.too_large(layer)
-            {
-                self.fail(layer, &reason);
-                continue;
-            }
-            return next;
-        }
-    }
-
-    fn too_large(&self, layer: usize) -> Option<String> {
-        let (need, limits) = (self.need(layer).bytes(1), &self.shared.limits);
-        (need > limits.hard_limit).then(|| limits.exceeded_by(need))
-    }
-
-    fn need(&self, layer: usize) -> Need {
-        let Shared { layers, choices, options, limits, .. } = &*self.shared;
-        Need::new(&layers[layer], &choices[layer], (&self.source(layer).info, options), limits)
+        let shared = &self.shared;
+        self.flight.next(|layer, reason| shared.failed(layer, reason))
     }
 
     /// The tensor of a layer. [`TensorEntry::parts`] says where its bytes are.
@@ -244,6 +204,14 @@ impl Analysis {
         combined.operands.iter().map(|o| (o.is_base, &tensors(o.is_base)[o.tensor])).collect()
     }
 
+    /// Where the bytes of a layer are, in the order in which they are submitted.
+    pub fn parts(&self, layer: usize) -> Vec<(Side, Part)> {
+        let side = |is_base| if is_base { Side::Second } else { Side::First };
+        let of =
+            |(is_base, entry): (bool, &TensorEntry)| entry.parts().into_iter().map(move |part| (side(is_base), part));
+        self.sources(layer).into_iter().flat_map(of).collect()
+    }
+
     /// The base model, if there is one.
     pub fn base(&self) -> Option<&Model> {
         self.base.as_ref()
@@ -257,62 +225,35 @@ impl Analysis {
     /// The work of a layer whose bytes are there: run it on a thread of your choice. It sends its rows to
     /// [`Analysis::take_finished`].
     pub fn task(&self, layer: usize, bytes: Vec<u8>) -> impl FnOnce() + Send + 'static {
-        let shared = Arc::clone(&self.shared);
         let info = self.source(layer).info.clone();
         let is_combined = self.shared.layers[layer].combined.is_some();
         let operands: Vec<_> =
             self.sources(layer).into_iter().filter(|_| is_combined).map(|(_, entry)| entry.info.clone()).collect();
-        let report_done = self.report_done.clone();
-        move || {
-            let Shared { layers, choices, options, limits, cancellation } = &*shared;
-            let levels = &choices[layer];
-            if cancellation.is_cancelled() {
-                return;
-            }
-            let work = LayerTask {
-                layer: &layers[layer],
-                info: &info,
-                operands: &operands,
-                levels,
-                options,
-                limits,
-                cancellation,
-            };
-            // A fault of ours costs one layer, not the run.
-            let rows = catch_unwind(AssertUnwindSafe(|| work.run(bytes))).unwrap_or_else(|_| {
-                failed_rows(work.layer, levels, "internal error while this layer was analysed; please report it")
-            });
-            // Cut short, some of the rows are missing.
-            if !cancellation.is_cancelled() {
-                // Nobody listens any more after a run is dropped.
-                let _ = report_done.send((layer, rows));
-            }
-        }
+        let work = move |shared: &Shared| {
+            let Shared { layers, choices, options, limits, cancellation } = shared;
+            let (layer, levels) = (&layers[layer], &choices[layer]);
+            LayerTask { layer, info: &info, operands: &operands, levels, options, limits, cancellation }.run(bytes)
+        };
+        let fault = move |shared: &Shared| {
+            shared.failed(layer, "internal error while this layer was analysed; please report it")
+        };
+        self.flight.task(layer, &self.shared, &self.shared.cancellation, work, fault)
     }
 
     /// Gives a layer up whose bytes could not be read.
     pub fn fail(&mut self, layer: usize, reason: &str) {
-        let rows = failed_rows(&self.shared.layers[layer], &self.shared.choices[layer], reason);
-        let _ = self.report_done.send((layer, rows));
+        self.flight.finish(layer, self.shared.failed(layer, reason));
     }
 
     /// Takes what was finished since the last call. Waits up to `wait` for a first layer if there is none.
     pub fn take_finished(&mut self, wait: Duration) -> Finished {
         let mut rows = std::mem::take(&mut self.untold);
-        let first = if wait.is_zero() {
-            self.done.try_recv().ok()
-        } else {
-            self.done.recv_timeout(wait).map_err(|e| debug_assert!(e == RecvTimeoutError::Timeout)).ok()
-        };
-        for (layer, finished) in first.into_iter().chain(std::iter::from_fn(|| self.done.try_recv().ok())) {
-            self.plan.finished(layer);
-            self.progress.layers_done += 1;
-            self.progress.work_done += work(&self.shared.layers[layer], self.shared.choices[layer].len());
+        for (layer, finished) in self.flight.take(wait) {
             let is_new = |row: &LayerRow| self.kept.get(layer).is_none_or(|kept| !kept.has(&row.quantization));
             rows.extend(finished.into_iter().filter(is_new));
         }
         self.rows.extend_from_slice(&rows);
-        Finished { rows, progress: self.progress }
+        Finished { rows, progress: self.flight.progress() }
     }
 
     /// Levels against the baseline, over what is finished.
@@ -358,18 +299,15 @@ fn file_bits(level: Scheme, model: &Model) -> Option<f64> {
     (elements > 0.0).then(|| bits / elements)
 }
 
-/// Before the first layer of those that have choices.
-fn progress(layers: &[Layer], choices: &[Vec<Choice>]) -> Progress {
-    Progress {
-        layers_done: choices.iter().filter(|choices| choices.is_empty()).count() as u64,
-        layers_total: layers.len() as u64,
-        work_done: 0.0,
-        work_total: layers.iter().zip(choices).map(|(layer, choices)| work(layer, choices.len())).sum(),
-    }
-}
-
-fn work(layer: &Layer, levels: usize) -> f64 {
-    layer.work() * if layer.info.counted { levels as f64 } else { levels.min(1) as f64 }
+/// What each layer takes with its choices.
+fn costs(
+    layers: &[Layer],
+    choices: &[Vec<Choice>],
+    (model, options): (&Model, &Options),
+    limits: &Limits,
+) -> Vec<Option<Cost>> {
+    let of = |layer: &Layer| &model.tensors[layer.tensor].info;
+    layers.iter().zip(choices).map(|(layer, choices)| Cost::of(layer, choices, (of(layer), options), limits)).collect()
 }
 
 pub(super) fn nothing_to_do(selection: &Selection, options: &Options) -> Error {

@@ -54,8 +54,8 @@ fn compare(
             Next::Read(pair) => {
                 let mut bytes = Vec::new();
                 let read = run.parts(pair).into_iter().try_for_each(|(side, part)| match side {
-                    Side::Original => original.read_part(part, &mut bytes),
-                    Side::Quantized => quantized.read_part(part, &mut bytes),
+                    Side::First => original.read_part(part, &mut bytes),
+                    Side::Second => quantized.read_part(part, &mut bytes),
                 });
                 match read {
                     Ok(()) => pool.spawn(run.task(pair, bytes)),

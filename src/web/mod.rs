@@ -1,6 +1,7 @@
 //! The browser shell: what `www/worker.js` calls. The API is described in `www/README.md`.
 
 mod pairs;
+mod steps;
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
@@ -10,9 +11,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
 
-use crate::analysis::{self, DetailPart, Limits, Next, Options};
+use self::steps::{FilePart, next, submit};
+use crate::analysis::{self, DetailPart, Limits, Options, Side};
 use crate::error::Error;
-use crate::format::{self, FileReader, ModelBuilder, TensorEntry};
+use crate::format::{self, FileReader, ModelBuilder};
 use crate::progress::Cancellation;
 use crate::quant;
 use crate::report::{self, Head, LayerRow, RunStatus, comparison_csv, details_csv, report_json, report_markdown};
@@ -63,6 +65,7 @@ pub struct Model {
     builder: ModelBuilder,
     reader: Option<FileReader>,
     opened: Option<format::Model>,
+    base: Option<format::Model>,
 }
 
 #[wasm_bindgen]
@@ -71,7 +74,7 @@ impl Model {
     #[wasm_bindgen(constructor)]
     #[expect(clippy::new_without_default, reason = "called from JavaScript only")]
     pub fn new() -> Self {
-        Self { builder: ModelBuilder::default(), reader: None, opened: None }
+        Self { builder: ModelBuilder::default(), reader: None, opened: None, base: None }
     }
 
     /// Begins with a file: of tensors, or the index of shards.
@@ -118,13 +121,22 @@ impl Model {
         Ok(())
     }
 
+    /// What is analysed is the difference from this model, or of adapters what they add to it.
+    ///
+    /// # Errors
+    /// If the base is not finished.
+    pub fn set_base(&mut self, base: &Model) -> Result<(), JsValue> {
+        self.base = Some(base.finished()?.clone());
+        Ok(())
+    }
+
     /// The table of contents.
     ///
     /// # Errors
-    /// As [`analysis::describe`]; also if the model is not finished.
+    /// As [`analysis::describe_with_base`]; also if the model is not finished.
     pub fn describe(&self, options: JsValue) -> Result<JsValue, JsValue> {
-        let options: Options = from_js(options)?;
-        to_js(&analysis::describe(self.finished()?, &options).map_err(|e| to_error(&e))?)
+        let (model, options): (_, Options) = (self.finished()?, from_js(options)?);
+        to_js(&analysis::describe_with_base(model, self.base.as_ref(), &options).map_err(|e| to_error(&e))?)
     }
 
     fn finished(&self) -> Result<&format::Model, JsValue> {
@@ -146,13 +158,13 @@ impl Analysis {
     /// Prepares a run; `threads` is the size of the pool, 1 if there is none.
     ///
     /// # Errors
-    /// As [`analysis::Analysis::new`].
+    /// As [`analysis::Analysis::with_base`].
     #[wasm_bindgen(constructor)]
     pub fn new(model: &Model, options: JsValue, threads: usize) -> Result<Analysis, JsValue> {
         let limits = Limits { threads: threads.max(1), memory: IN_FLIGHT, hard_limit: MEMORY };
-        let run =
-            analysis::Analysis::new(model.finished()?.clone(), from_js(options)?, limits, Cancellation::default())
-                .map_err(|e| to_error(&e))?;
+        let (own, base, options) = (model.finished()?.clone(), model.base.clone(), from_js(options)?);
+        let run = analysis::Analysis::with_base(own, base, options, limits, Cancellation::default())
+            .map_err(|e| to_error(&e))?;
         Ok(Analysis { run, has_pool: threads > 1 })
     }
 
@@ -182,39 +194,19 @@ impl Analysis {
         self.run.prioritize(&layer_ids.iter().map(|id| *id as u64).collect::<Vec<_>>());
     }
 
-    /// What to do next: `{kind: "read", task, name, parts: [{file, begin, end}]}`, `{kind: "wait"}` or
+    /// What to do next: `{kind: "read", task, name, parts: [{model, file, begin, end}]}`, `{kind: "wait"}` or
     /// `{kind: "done"}`.
     ///
     /// # Errors
     /// None in practice: the conversion of plain data.
     #[wasm_bindgen(js_name = next)]
     pub fn next_step(&mut self) -> Result<JsValue, JsValue> {
-        #[derive(Serialize)]
-        #[serde(tag = "kind", rename_all = "lowercase")]
-        enum Step<'a> {
-            Read { task: usize, name: &'a str, parts: Vec<FilePart<'a>> },
-            Wait,
-            Done,
-        }
-        let step = match self.run.next_step() {
-            Next::Read(task) => {
-                let tensor = self.run.source(task);
-                Step::Read { task, name: &tensor.info.name, parts: parts(tensor, self.run.model()) }
-            }
-            Next::Wait => Step::Wait,
-            Next::Done => Step::Done,
-        };
-        to_js(&step)
+        next(&mut self.run)
     }
 
     /// The bytes of a task, of all its parts one after another. With a pool this returns at once and the work is done beside it; without one it is done here.
     pub fn submit(&mut self, task: usize, bytes: &Uint8Array) {
-        let work = self.run.task(task, bytes.to_vec());
-        if self.has_pool {
-            rayon::spawn(work);
-        } else {
-            work();
-        }
+        submit(&self.run, task, bytes, self.has_pool);
     }
 
     /// A task's bytes can't be read.
@@ -258,14 +250,19 @@ impl Detail {
     pub fn new(model: &Model, options: JsValue, name: &str, level: &str, reserved: f64) -> Result<Detail, JsValue> {
         let limits = Limits { threads: 1, memory: IN_FLIGHT, hard_limit: MEMORY.saturating_sub(reserved as u64) };
         let cancellation = Cancellation::default();
+        if model.base.is_some() {
+            return Err(to_error(&Error::Options(analysis::NOT_ONE_TENSOR.to_owned())));
+        }
         let model = model.finished()?;
         let work = analysis::Detail::new(model, &from_js(options)?, name, level, limits, cancellation.clone())
             .map_err(|e| to_error(&e))?;
-        let source = to_js(&parts(work.source(), model))?;
+        let parts = work.source().parts();
+        let parts: Vec<_> = parts.iter().map(|part| FilePart::new(Side::First, part, model)).collect();
+        let source = to_js(&parts)?;
         Ok(Detail { work: Some(work), parts: None, cancellation, source })
     }
 
-    /// What to read: `[{file, begin, end}]`.
+    /// What to read: `[{model, file, begin, end}]`.
     pub fn source(&self) -> JsValue {
         self.source.clone()
     }
@@ -333,6 +330,15 @@ pub fn refit(eigenvalues: &[f64], xmin: f64, xmax: f64) -> Result<JsValue, JsVal
     to_js(&analysis::refit(eigenvalues, xmin, xmax))
 }
 
+/// As [`analysis::adapter_alpha`].
+///
+/// # Errors
+/// As [`analysis::adapter_alpha`].
+#[wasm_bindgen]
+pub fn adapter_alpha(text: &str) -> Result<Option<f64>, JsValue> {
+    analysis::adapter_alpha(text).map_err(|e| to_error(&e))
+}
+
 /// Levels against the baseline, over the given rows.
 ///
 /// # Errors
@@ -376,23 +382,6 @@ pub fn export_file(head: JsValue, rows: JsValue, status: JsValue, kind: &str) ->
             Ok(details_csv(report.rows.iter().filter(|row| row.quantization == level)))
         }
     }
-}
-
-/// A stretch of a file, for the page to read.
-#[derive(Serialize)]
-struct FilePart<'a> {
-    file: &'a str,
-    begin: f64,
-    end: f64,
-}
-
-fn parts<'a>(tensor: &TensorEntry, model: &'a format::Model) -> Vec<FilePart<'a>> {
-    let part = |part: format::Part| FilePart {
-        file: &model.files[part.file].name,
-        begin: part.begin as f64,
-        end: part.end as f64,
-    };
-    tensor.parts().into_iter().map(part).collect()
 }
 
 /// Plain objects, `null` for missing values.

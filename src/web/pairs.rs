@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use js_sys::Uint8Array;
-use serde::Serialize;
+use js_sys::{Array, Float64Array, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
+use super::steps::{Steps, next, submit};
 use super::{IN_FLIGHT, MEMORY, Model, from_js, to_error, to_js};
-use crate::analysis::{Limits, Next, PairRun, Side};
+use crate::analysis::{Limits, PairRun};
 use crate::error::Error;
 use crate::progress::Cancellation;
 use crate::report::{PairReport, RunStatus, pairs_csv, pairs_json};
@@ -21,64 +21,44 @@ pub struct Pairs {
 
 #[wasm_bindgen]
 impl Pairs {
-    /// Prepares a comparison; `threads` is the size of the pool, 1 if there is none.
+    /// Prepares a comparison; `threads` is the size of the pool, 1 if there is none, and `reserved` the memory that a run
+    /// beside it may take, in bytes.
     ///
     /// # Errors
     /// As [`PairRun::new`].
     #[wasm_bindgen(constructor)]
-    pub fn new(original: &Model, quantized: &Model, options: JsValue, threads: usize) -> Result<Pairs, JsValue> {
-        let limits = Limits { threads: threads.max(1), memory: IN_FLIGHT, hard_limit: MEMORY };
+    pub fn new(
+        original: &Model,
+        quantized: &Model,
+        options: JsValue,
+        threads: usize,
+        reserved: f64,
+    ) -> Result<Pairs, JsValue> {
+        let hard_limit = MEMORY.saturating_sub(reserved as u64);
+        let limits = Limits { threads: threads.max(1), memory: IN_FLIGHT, hard_limit };
         let (original, quantized) = (original.finished()?.clone(), quantized.finished()?.clone());
         let run = PairRun::new(original, quantized, from_js(options)?, limits, Cancellation::default())
             .map_err(|e| to_error(&e))?;
         Ok(Pairs { run, has_pool: threads > 1 })
     }
 
-    /// What to do next: `{kind: "read", task, parts: [{side, file, begin, end}]}` with `side` `original` or `quantized`,
-    /// `{kind: "wait"}` or `{kind: "done"}`.
+    /// As [`super::Analysis::memory`].
+    pub fn memory(&self) -> f64 {
+        self.run.memory() as f64
+    }
+
+    /// As [`super::Analysis::next_step`]; parts of the quantized model are those of `model` 1.
     ///
     /// # Errors
     /// None in practice: the conversion of plain data.
     #[wasm_bindgen(js_name = next)]
     pub fn next_step(&mut self) -> Result<JsValue, JsValue> {
-        #[derive(Serialize)]
-        #[serde(tag = "kind", rename_all = "lowercase")]
-        enum Step<'a> {
-            Read { task: usize, parts: Vec<Part<'a>> },
-            Wait,
-            Done,
-        }
-        #[derive(Serialize)]
-        struct Part<'a> {
-            side: &'static str,
-            file: &'a str,
-            begin: f64,
-            end: f64,
-        }
-        let step = match self.run.next_step() {
-            Next::Read(task) => {
-                let parts = self.run.parts(task).into_iter().map(|(side, part)| Part {
-                    side: if side == Side::Original { "original" } else { "quantized" },
-                    file: &self.run.model(side).files[part.file].name,
-                    begin: part.begin as f64,
-                    end: part.end as f64,
-                });
-                Step::Read { task, parts: parts.collect() }
-            }
-            Next::Wait => Step::Wait,
-            Next::Done => Step::Done,
-        };
-        to_js(&step)
+        next(&mut self.run)
     }
 
-    /// The bytes of a task, of all its parts one after another. With a pool this returns at once.
+    /// As [`super::Analysis::submit`].
     pub fn submit(&mut self, task: usize, bytes: &Uint8Array) {
-        let work = self.run.task(task, bytes.to_vec());
-        if self.has_pool {
-            rayon::spawn(work);
-        } else {
-            work();
-        }
+        submit(&self.run, task, bytes, self.has_pool);
     }
 
     /// A task's bytes can't be read.
@@ -101,6 +81,41 @@ impl Pairs {
     pub fn report(&self, status: JsValue) -> Result<JsValue, JsValue> {
         let status: RunStatus = from_js(status)?;
         to_js(&self.run.report(status))
+    }
+
+    /// The task of a pair, by the names that its row has.
+    ///
+    /// # Errors
+    /// As [`PairRun::find`].
+    pub fn find(&self, name: &str, quantized_name: &str) -> Result<usize, JsValue> {
+        self.run.find(name, quantized_name).map_err(|e| to_error(&e))
+    }
+
+    /// What to read for a task: `[{model, file, begin, end}]`.
+    ///
+    /// # Errors
+    /// None in practice: the conversion of plain data.
+    pub fn source(&self, task: usize) -> Result<JsValue, JsValue> {
+        to_js(&Steps::parts(&self.run, task))
+    }
+
+    /// Both spectra of a pair, `{row, spectra: [{eigenvalues, fit}, {eigenvalues, fit}] | null}`, from the bytes of its
+    /// [`Pairs::source`]. Eigenvalues are a `Float64Array`.
+    ///
+    /// # Errors
+    /// As [`PairRun::spectra`].
+    pub fn spectra(&self, task: usize, bytes: &Uint8Array) -> Result<JsValue, JsValue> {
+        let mut found = self.run.spectra(task, &bytes.to_vec()).map_err(|e| to_error(&e))?;
+        let spectra = found.spectra.iter_mut().flatten();
+        let eigenvalues: Vec<_> = spectra.map(|spectrum| std::mem::take(&mut spectrum.eigenvalues)).collect();
+        let object = to_js(&found)?;
+        let sides = Reflect::get(&object, &"spectra".into())?;
+        if let Some(sides) = sides.dyn_ref::<Array>() {
+            for (side, eigenvalues) in sides.iter().zip(eigenvalues) {
+                Reflect::set(&side, &"eigenvalues".into(), &Float64Array::from(&eigenvalues[..]))?;
+            }
+        }
+        Ok(object)
     }
 }
 

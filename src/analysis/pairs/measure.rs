@@ -1,7 +1,9 @@
 //! One weight in both models.
 
+use super::PairSpectrum;
 use super::align::{Layout, aligned};
 use super::matching::{Half, Pair};
+use crate::analysis::detail::FitDetail;
 use crate::analysis::layer::LayerTask;
 use crate::analysis::layers::{Layer, LayerKind};
 use crate::analysis::options::Options;
@@ -10,7 +12,7 @@ use crate::analysis::weights::Source;
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::matrix::Matrix;
-use crate::powerlaw::fit_varied;
+use crate::powerlaw::{PowerLawFit, fit_varied};
 use crate::progress::Cancellation;
 use crate::quant::Damage;
 use crate::report::{Number, PairRow};
@@ -65,8 +67,8 @@ fn rows_text(pair: &Pair) -> String {
 }
 
 impl Work<'_> {
-    /// Errors first, then spectra, so that a failure leaves what was found until then.
-    pub fn fill(&self, row: &mut PairRow, bytes: &[u8]) -> Result<()> {
+    /// Errors first, then spectra, so that a failure leaves what was found until then. The spectra, if they are taken.
+    pub fn fill(&self, row: &mut PairRow, bytes: &[u8]) -> Result<Option<[PairSpectrum; 2]>> {
         let (first, second) = bytes.split_at((self.original.bytes() as usize).min(bytes.len()));
         let original = decoded(self.original, &self.pair.original, first)?;
         let quantized = decoded(self.quantized, &self.pair.quantized, second)?;
@@ -77,34 +79,38 @@ impl Work<'_> {
         describe(row, layout);
         damage(row, &original, &quantized);
         match self.layer {
-            None => Ok(()),
+            None => Ok(None),
             // The layer is the whole tensor.
-            Some(_) if self.pair.original.rows.is_some() => self.spectra(row, &original, &quantized),
-            Some(Layer { kind: LayerKind::Dense { .. }, .. }) => self.spectra(row, &original, &quantized),
+            Some(_) if self.pair.original.rows.is_some() => self.spectra(row, &original, &quantized).map(Some),
+            Some(Layer { kind: LayerKind::Dense { .. }, .. }) => self.spectra(row, &original, &quantized).map(Some),
             Some(_) => Err(Error::Unsupported("spectra of convolutions are not compared yet, errors are".to_owned())),
         }
     }
 
-    fn spectra(&self, row: &mut PairRow, original: &Matrix, quantized: &Matrix) -> Result<()> {
+    fn spectra(&self, row: &mut PairRow, original: &Matrix, quantized: &Matrix) -> Result<[PairSpectrum; 2]> {
         let (first, second) = rayon::join(|| self.eigenvalues(original), || self.eigenvalues(quantized));
         let (first, second) = (first?, second?);
         let options = self.options.fit_options()?;
-        let alpha = |values: &[f64]| match fit_varied(values, &options) {
+        let fitted = |values: &[f64]| match fit_varied(values, &options) {
             Ok(found) => match found.fit.degenerate() {
-                None => Ok(found.fit.alpha),
+                None => Ok(found.fit),
                 Some(reason) => Err(reason),
             },
             Err(failure) => Err(failure.reason),
         };
-        let (before, after) = (alpha(&first), alpha(&second));
-        row.original_alpha = before.clone().ok().into();
-        row.alpha = after.clone().ok().into();
-        row.alpha_change = before.clone().ok().zip(after.clone().ok()).map(|(a, b)| b - a).into();
-        row.reason = before.err().or(after.err());
+        let (before, after) = (fitted(&first), fitted(&second));
+        let alpha = |fit: &std::result::Result<PowerLawFit, String>| fit.as_ref().ok().map(|fit| fit.alpha);
+        row.original_alpha = alpha(&before).into();
+        row.alpha = alpha(&after).into();
+        row.alpha_change = alpha(&before).zip(alpha(&after)).map(|(a, b)| b - a).into();
+        row.reason = before.clone().err().or(after.clone().err());
         let largest = |values: &[f64]| values.last().copied().filter(|v| *v > 0.0);
         row.lambda_max_ratio = largest(&first).zip(second.last().copied()).map(|(a, b)| b / a).into();
         row.log_spectrum_distance = log_wasserstein(&first, &second).into();
-        Ok(())
+        Ok([(before, first), (after, second)].map(|(fit, eigenvalues)| PairSpectrum {
+            fit: fit.ok().map(|fit| FitDetail::new(&fit, &eigenvalues)),
+            eigenvalues,
+        }))
     }
 
     fn eigenvalues(&self, matrix: &Matrix) -> Result<Vec<f64>> {

@@ -5,31 +5,22 @@ mod matching;
 mod measure;
 mod names;
 
-use std::collections::{HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use self::matching::{Half, Matching, Pair, is_weight, matched};
 use self::measure::{Work, empty_row};
+use super::detail::FitDetail;
+use super::flight::{Flight, Progress, Side};
 use super::layers::{Layer, select};
 use super::options::Options;
-use super::plan::{Limits, Next};
-use super::run::{Progress, model_info};
-use crate::error::{Error, Result};
+use super::plan::{Cost, Limits, Next};
+use super::run::model_info;
+use crate::error::{Error, Result, quoted};
 use crate::format::{Model, Part, TensorEntry};
 use crate::progress::Cancellation;
 use crate::report::{Number, PairReport, PairRow, PairTotals, RunStatus, Unmatched};
-
-/// Which of the two models a part is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The first.
-    Original,
-    /// The second.
-    Quantized,
-}
 
 /// What all threads read.
 struct Shared {
@@ -43,17 +34,30 @@ struct Shared {
     cancellation: Cancellation,
 }
 
-/// A comparison of two models: a state machine as [`super::Analysis`] is one, which hands out the bytes to read.
+/// A comparison of two models: a state machine as [`super::Analysis`] is one, which hands out what to read.
 pub struct PairRun {
     shared: Arc<Shared>,
     matching: Matching,
-    waiting: VecDeque<usize>,
-    in_flight: Vec<usize>,
-    in_flight_bytes: u64,
-    done: Receiver<(usize, PairRow)>,
-    report_done: Sender<(usize, PairRow)>,
+    flight: Flight<PairRow>,
     rows: Vec<(usize, PairRow)>,
-    progress: Progress,
+}
+
+/// Both spectra of a pair, for a picture.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct PairSpectra {
+    /// As the comparison has it.
+    pub row: PairRow,
+    /// None where the row has the reason.
+    pub spectra: Option<[PairSpectrum; 2]>,
+}
+
+/// One of the two.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct PairSpectrum {
+    /// Ascending.
+    pub eigenvalues: Vec<f64>,
+    /// The power law, if there is one that can be drawn.
+    pub fit: Option<FitDetail>,
 }
 
 impl PairRun {
@@ -84,106 +88,89 @@ impl PairRun {
         let layer_of = |pair: &Pair| by_tensor.get(&pair.original.tensor).map(|layer| (*layer).clone());
         let layers = pairs.iter().map(layer_of).collect();
         let shared = Shared { original, quantized, pairs, layers, options, limits, cancellation };
-        let work = |pair: usize| shared.work(pair);
-        let mut order: Vec<usize> = (0..shared.pairs.len()).collect();
-        order.sort_by(|a, b| work(*b).total_cmp(&work(*a)).then(a.cmp(b)));
-        let progress = Progress {
-            layers_done: 0,
-            layers_total: order.len() as u64,
-            work_done: 0.0,
-            work_total: order.iter().map(|pair| work(*pair)).sum(),
-        };
-        let (report_done, done) = channel();
-        Ok(Self {
-            shared: Arc::new(shared),
-            matching,
-            waiting: order.into(),
-            in_flight: Vec::new(),
-            in_flight_bytes: 0,
-            done,
-            report_done,
-            rows: Vec::new(),
-            progress,
-        })
+        let costs = (0..shared.pairs.len()).map(|pair| Some(shared.cost(pair))).collect();
+        let flight = Flight::new(costs, limits);
+        Ok(Self { shared: Arc::new(shared), matching, flight, rows: Vec::new() })
     }
 
-    /// What to do next; [`Next::Read`] counts the pair as in flight. One that can't fit into memory is finished at once.
+    /// What to do next. A pair that can't fit into memory is not handed out: it is finished at once, with the reason.
     pub fn next_step(&mut self) -> Next {
-        let limits = self.shared.limits;
-        while let Some(&pair) = self.waiting.front() {
-            let need = self.shared.need(pair);
-            let has_room = self.in_flight.len() <= limits.threads && self.in_flight_bytes + need <= limits.memory;
-            if !has_room && !self.in_flight.is_empty() {
-                return Next::Wait;
-            }
-            self.waiting.pop_front();
-            self.in_flight.push(pair);
-            self.in_flight_bytes += need;
-            if need <= limits.hard_limit {
-                return Next::Read(pair);
-            }
-            let (need, limit) = (need.div_ceil(1_000_000), limits.hard_limit / 1_000_000);
-            self.fail(pair, &format!("needs {need} MB of memory, more than the {limit} MB there are"));
+        let shared = &self.shared;
+        self.flight.next(|pair, reason| shared.failed(pair, reason))
+    }
+
+    /// See [`super::Analysis::memory`].
+    pub fn memory(&self) -> u64 {
+        self.flight.memory()
+    }
+
+    /// The pair of these two weights, by the names that its row has.
+    ///
+    /// # Errors
+    /// [`Error::Options`] if there is none.
+    pub fn find(&self, name: &str, quantized_name: &str) -> Result<usize> {
+        let is_it = |pair: usize| {
+            let (a, b) = self.shared.entries(pair);
+            a.info.name == name && b.info.name == quantized_name
+        };
+        (0..self.shared.pairs.len())
+            .find(|pair| is_it(*pair))
+            .ok_or_else(|| Error::Options(format!("{} and {} are no pair", quoted(name), quoted(quantized_name))))
+    }
+
+    /// The name of a pair's original.
+    pub fn name(&self, pair: usize) -> &str {
+        &self.shared.entries(pair).0.info.name
+    }
+
+    /// Both spectra of a pair from the bytes of [`PairRun::parts`].
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if it does not fit into memory.
+    ///
+    /// # Cost
+    /// That of the pair in the run.
+    pub fn spectra(&self, pair: usize, bytes: &[u8]) -> Result<PairSpectra> {
+        match self.flight.too_large(pair) {
+            Some(reason) => Err(Error::Limit(reason)),
+            None => Ok(self.shared.measured(pair, bytes)),
         }
-        if self.in_flight.is_empty() { Next::Done } else { Next::Wait }
     }
 
     /// Where the bytes of a pair are, of both models.
     pub fn parts(&self, pair: usize) -> Vec<(Side, Part)> {
         let (a, b) = self.shared.entries(pair);
         let of = |side: Side, entry: &TensorEntry| entry.parts().into_iter().map(move |part| (side, part));
-        of(Side::Original, a).chain(of(Side::Quantized, b)).collect()
+        of(Side::First, a).chain(of(Side::Second, b)).collect()
     }
 
     /// One of the models.
     pub fn model(&self, side: Side) -> &Model {
         match side {
-            Side::Original => &self.shared.original,
-            Side::Quantized => &self.shared.quantized,
+            Side::First => &self.shared.original,
+            Side::Second => &self.shared.quantized,
         }
     }
 
     /// The work of a pair whose bytes are there, all of [`PairRun::parts`] one after another: run it on a thread of your
     /// choice.
     pub fn task(&self, pair: usize, bytes: Vec<u8>) -> impl FnOnce() + Send + 'static {
-        let shared = Arc::clone(&self.shared);
-        let report_done = self.report_done.clone();
-        move || {
-            let cancellation = &shared.cancellation;
-            if cancellation.is_cancelled() {
-                return;
-            }
-            // A fault of ours costs one weight, not the run.
-            let row = catch_unwind(AssertUnwindSafe(|| shared.measured(pair, &bytes))).unwrap_or_else(|_| {
-                let reason = "internal error while this weight was compared; please report it";
-                PairRow { reason: Some(reason.to_owned()), ..shared.empty_row(pair) }
-            });
-            if !cancellation.is_cancelled() {
-                // Nobody listens any more after a run is dropped.
-                let _ = report_done.send((pair, row));
-            }
-        }
+        let work = move |shared: &Shared| shared.measured(pair, &bytes).row;
+        let fault = move |shared: &Shared| {
+            shared.failed(pair, "internal error while this weight was compared; please report it")
+        };
+        self.flight.task(pair, &self.shared, &self.shared.cancellation, work, fault)
     }
 
     /// Gives a pair up whose bytes could not be read.
     pub fn fail(&mut self, pair: usize, reason: &str) {
-        let row = PairRow { reason: Some(reason.to_owned()), ..self.shared.empty_row(pair) };
-        let _ = self.report_done.send((pair, row));
+        self.flight.finish(pair, self.shared.failed(pair, reason));
     }
 
     /// Takes in what was finished, waiting up to `wait` for a first pair if there is none; and how far the run is.
     pub fn take_finished(&mut self, wait: Duration) -> Progress {
-        let first = if wait.is_zero() { self.done.try_recv().ok() } else { self.done.recv_timeout(wait).ok() };
-        for (pair, row) in first.into_iter().chain(std::iter::from_fn(|| self.done.try_recv().ok())) {
-            if let Some(place) = self.in_flight.iter().position(|p| *p == pair) {
-                self.in_flight.swap_remove(place);
-                self.in_flight_bytes -= self.shared.need(pair);
-            }
-            self.progress.layers_done += 1;
-            self.progress.work_done += self.shared.work(pair);
-            self.rows.push((pair, row));
-        }
-        self.progress
+        self.rows.extend(self.flight.take(wait));
+        self.flight.progress()
     }
 
     /// The report of what is finished, the worst first.
@@ -230,18 +217,16 @@ impl Shared {
         (&self.original.tensors[pair.original.tensor], &self.quantized.tensors[pair.quantized.tensor])
     }
 
-    fn work(&self, pair: usize) -> f64 {
-        let elements = self.entries(pair).0.info.elements() as f64;
-        50.0 * elements + self.layers[pair].as_ref().map_or(0.0, |layer| 2.0 * layer.work())
-    }
-
-    /// Bytes that a pair takes: both as they are stored, both in f32, one of them in another order, and two Gram matrices.
-    fn need(&self, pair: usize) -> u64 {
+    /// Both tensors as they are stored, both in f32, one of them in another order, and two Gram matrices.
+    fn cost(&self, pair: usize) -> Cost {
         let (a, b) = self.entries(pair);
+        let layer = self.layers[pair].as_ref();
+        let work = 50.0 * a.info.elements() as f64 + layer.map_or(0.0, |layer| 2.0 * layer.work());
         let stored = a.info.bytes().saturating_add(b.info.bytes());
         let values = a.info.elements().saturating_add(b.info.elements().saturating_mul(2)).saturating_mul(4);
-        let n = self.layers[pair].as_ref().map_or(0, |layer| layer.gram_shape().0 as u64);
-        stored.saturating_add(values).saturating_add(n.saturating_mul(n).saturating_mul(16))
+        let n = layer.map_or(0, |layer| layer.gram_shape().0 as u64);
+        let bytes = stored.saturating_add(values).saturating_add(n.saturating_mul(n).saturating_mul(16));
+        Cost { work, bytes, least: bytes }
     }
 
     fn empty_row(&self, pair: usize) -> PairRow {
@@ -249,7 +234,11 @@ impl Shared {
         empty_row(&self.pairs[pair], &a.info, &b.info)
     }
 
-    fn measured(&self, pair: usize, bytes: &[u8]) -> PairRow {
+    fn failed(&self, pair: usize, reason: &str) -> PairRow {
+        PairRow { reason: Some(reason.to_owned()), ..self.empty_row(pair) }
+    }
+
+    fn measured(&self, pair: usize, bytes: &[u8]) -> PairSpectra {
         let (a, b) = self.entries(pair);
         let mut row = self.empty_row(pair);
         let work = Work {
@@ -262,10 +251,11 @@ impl Shared {
             limits: &self.limits,
             cancellation: &self.cancellation,
         };
-        if let Err(error) = work.fill(&mut row, bytes) {
+        let spectra = work.fill(&mut row, bytes).unwrap_or_else(|error| {
             row.reason = Some(error.to_string());
-        }
-        row
+            None
+        });
+        PairSpectra { row, spectra }
     }
 
     /// How many heads the rows of queries or keys may be of: what a GGUF file says, else what heads of usual widths make.

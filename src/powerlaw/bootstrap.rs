@@ -4,7 +4,8 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
 use rayon::prelude::*;
 
-use super::mle::{Chosen, SMALLEST, fit_csn_sample};
+use super::logarithm::logarithms;
+use super::mle::{Chosen, EQUAL, SMALLEST, above_smallest, fit_csn_sample};
 use super::xmin::Sample;
 
 /// A 95% interval, by percentiles of the draws.
@@ -57,7 +58,7 @@ pub struct Draw {
 /// # Source
 /// Clauset, Shalizi, Newman 2009, section 3.3.
 pub fn bootstrap(values: &[f64], draws: usize, seed: u64) -> Vec<Draw> {
-    let logs: Vec<f64> = values.iter().map(|v| libm::log(*v)).collect();
+    let logs = logarithms(values);
     let draw = |number: usize| {
         let mut rng = generator(seed, number);
         let mut counts = vec![0_u32; values.len()];
@@ -72,10 +73,11 @@ pub fn bootstrap(values: &[f64], draws: usize, seed: u64) -> Vec<Draw> {
             }
         }
         match fit_csn_sample(Sample { values: &drawn, logs: &drawn_logs }) {
-            Some(Chosen { start, alpha, .. }) => {
+            // A tail of values that are equal but for rounding has no exponent.
+            Some(Chosen { start, alpha, .. }) if drawn[drawn.len() - 1] > drawn[start] * (1.0 + EQUAL) => {
                 Draw { alpha, xmin: drawn[start], tail_len: (drawn.len() - start) as f64 }
             }
-            None => Draw { alpha: f64::NAN, xmin: f64::NAN, tail_len: f64::NAN },
+            _ => Draw { alpha: f64::NAN, xmin: f64::NAN, tail_len: f64::NAN },
         }
     };
     (0..draws).into_par_iter().map(draw).collect()
@@ -91,8 +93,8 @@ pub fn bootstrap(values: &[f64], draws: usize, seed: u64) -> Vec<Draw> {
 /// # Source
 /// Clauset, Shalizi, Newman 2009, section 4.1.
 pub fn goodness_of_fit(values: &[f64], sets: usize, seed: u64) -> Option<f64> {
-    let data = &values[values.partition_point(|v| *v <= SMALLEST)..];
-    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
+    let data = above_smallest(values);
+    let logs = logarithms(data);
     let Chosen { start, alpha, ks_distance, .. } = fit_csn_sample(Sample { values: data, logs: &logs })?;
     if !(alpha > 1.0 && alpha.is_finite()) || sets == 0 {
         return None;

@@ -1,6 +1,7 @@
 //! The power law that ends at the largest value.
 
-use super::mle::{FitFailure, PowerLawFit, SMALLEST, tail_len};
+use super::logarithm::logarithms;
+use super::mle::{FitFailure, PowerLawFit, above_smallest, tail_len};
 
 /// Fits the density `x^-alpha` from xmin to the largest of `values` (ascending): alpha by maximum likelihood, xmin by the
 /// smallest distance, over the different values but the largest. Where the bounded law that fits best does not fall
@@ -21,8 +22,8 @@ use super::mle::{FitFailure, PowerLawFit, SMALLEST, tail_len};
 /// # Source
 /// Aban, Meerschaert, Panorska 2006, theorem 2; `WeightWatcher` 0.7.7 with `xmax="force"` and the `powerlaw` package 1.5.
 pub fn fit_bounded(values: &[f64], as_powerlaw: bool) -> Result<PowerLawFit, FitFailure> {
-    let data = &values[values.partition_point(|v| *v <= SMALLEST)..];
-    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
+    let data = above_smallest(values);
+    let logs = logarithms(data);
     let mut sum: f64 = logs.iter().sum();
     let mut best: Option<PowerLawFit> = None;
     for (start, log) in logs.iter().enumerate() {
@@ -66,12 +67,13 @@ fn distance(logs: &[f64], rate: f64, reach: f64) -> f64 {
     largest
 }
 
-/// The rate of an exponential law on 0..`reach` with that mean; `None` if it does not fall.
+/// The rate of an exponential law on 0..`reach` with that mean; `None` if it does not fall, but for rounding: the mean of two
+/// values is half their reach exactly.
 fn bounded_rate(mean: f64, reach: f64) -> Option<f64> {
     let mean_at = |rate: f64| 1.0 / rate - reach / libm::expm1(rate * reach);
     // At a rate of 0 the mean is half the reach; without an end it is the rate's inverse, which is always too much.
     let (mut low, mut high) = (1e-9 / reach, 1.0 / mean);
-    if !(mean > 0.0 && mean < mean_at(low)) {
+    if !(mean > 0.0 && mean < reach / 2.0 * (1.0 - 1e-6)) {
         return None;
     }
     // Bisection: the mean falls with the rate. 60 halvings are all digits.
@@ -119,6 +121,10 @@ mod tests {
         }
         assert_eq!(bounded_rate(0.5, 1.0), None);
         assert_eq!(bounded_rate(0.7, 1.0), None);
+        for i in 1..2000 {
+            let reach = 1e-3 * f64::from(i) * 1.01;
+            assert_eq!(bounded_rate(reach / 2.0, reach), None, "{reach}");
+        }
         assert_eq!(bounded_rate(f64::NAN, 1.0), None);
     }
 

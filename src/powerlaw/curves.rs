@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::mle::{EQUAL, PowerLawFit, SMALLEST, few_or_all, fit_weightwatcher, spreads};
+use super::logarithm::logarithms;
+use super::mle::{
+    EQUAL, PowerLawFit, above_smallest, few_or_all, fit_weightwatcher, is_long_enough, spreads, tail_len,
+};
 use super::xmin::{Candidate, Sample, ks_distance};
 
 /// A power law from one lower end on.
@@ -34,7 +37,8 @@ pub struct HillPoint {
     pub sigma: f64,
 }
 
-/// Alpha and distance for every different xmin but the largest value, ascending.
+/// Alpha and distance for every different xmin but the largest value, ascending; of fewer than 20 values for those whose tail a
+/// fit may take.
 ///
 /// # Cost
 /// `n^2 / 2` exponentials: 3 ms for 1000 values.
@@ -67,8 +71,8 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn new(values: &'a [f64]) -> Self {
-        let data = &values[values.partition_point(|v| *v <= SMALLEST)..];
-        Self { data, logs: data.iter().map(|v| libm::log(*v)).collect() }
+        let data = above_smallest(values);
+        Self { data, logs: logarithms(data) }
     }
 
     /// The candidates that are `wanted`, fitted.
@@ -77,10 +81,11 @@ impl<'a> Scan<'a> {
         let spreads = spreads(logs);
         let candidates = (0..data.len().saturating_sub(1))
             .filter(|start| data[*start] < data[data.len() - 1] && (*start == 0 || data[start - 1] < data[*start]))
+            .filter(|start| is_long_enough(data.len(), data.len() - start))
             .collect();
         let fit = |start: usize| {
             let tail_len = data.len() - start;
-            let alpha = 1.0 + tail_len as f64 / spreads[start];
+            let alpha = 1.0 + few_or_all(data.len(), tail_len) / spreads[start];
             let ks_distance = ks_distance(Sample { values: data, logs }, Candidate { start, alpha });
             CurvePoint {
                 xmin: data[start],
@@ -123,13 +128,13 @@ pub fn hill_curve(values: &[f64], most: usize) -> Vec<HillPoint> {
 /// A logarithm and an exponential for each value of the tail: 20 us for 1000.
 pub fn fit_from(values: &[f64], xmin: f64, xmax: f64) -> Option<PowerLawFit> {
     let values = &values[..values.partition_point(|v| *v <= xmax)];
-    let data = &values[values.partition_point(|v| *v <= SMALLEST)..];
+    let data = above_smallest(values);
     let start = data.partition_point(|v| *v < xmin);
     let tail = data.get(start..).filter(|tail| tail.len() > 1)?;
-    let logs: Vec<f64> = tail.iter().map(|v| libm::log(*v)).collect();
+    let logs = logarithms(tail);
     let alpha = 1.0 + few_or_all(data.len(), tail.len()) / spreads(&logs)[0];
     let ks_distance = ks_distance(Sample { values: tail, logs: &logs }, Candidate { start: 0, alpha });
-    let tail_len = values.len() - values.partition_point(|v| *v < tail[0] * (1.0 - EQUAL));
+    let tail_len = tail_len(values, tail[0]);
     let sigma = (alpha - 1.0) / (tail.len() as f64).sqrt();
     Some(PowerLawFit { alpha, sigma, ks_distance, xmin: tail[0], xmax: tail[tail.len() - 1], tail_len })
 }
@@ -198,11 +203,22 @@ mod tests {
 
     #[test]
     fn a_fit_from_anywhere_is_the_point_of_the_curve() {
-        let values = pareto(300, 3.0);
-        for point in xmin_curve(&values).iter().step_by(7) {
-            let fit = fit_from(&values, point.xmin, f64::INFINITY).unwrap();
-            assert_eq!((fit.alpha, fit.ks_distance, fit.tail_len), (point.alpha, point.ks_distance, point.tail_len));
+        for (n, step, count) in [(5, 1, 1), (12, 1, 5), (19, 1, 12), (20, 1, 19), (300, 7, 43)] {
+            let values = pareto(n, 3.0);
+            let curve = xmin_curve(&values);
+            assert_eq!(curve.iter().step_by(step).count(), count);
+            for point in curve.iter().step_by(step) {
+                let fit = fit_from(&values, point.xmin, f64::INFINITY).unwrap();
+                assert_eq!(
+                    (fit.alpha, fit.ks_distance, fit.tail_len),
+                    (point.alpha, point.ks_distance, point.tail_len)
+                );
+            }
+            let fit = fit_weightwatcher(&values).unwrap();
+            let best = curve.iter().map(|p| p.ks_distance).fold(f64::INFINITY, f64::min);
+            assert_eq!(best, fit.ks_distance, "{n}");
         }
+        let values = pareto(300, 3.0);
         let below = fit_from(&values, values[9], values[200]).unwrap();
         assert_eq!(Some(below), fit_from(&values[..201], values[9], f64::INFINITY));
     }

@@ -51,12 +51,19 @@ pub const SMALLEST: f64 = 1e-5;
 /// Eigenvalues closer than this, relatively, are the same eigenvalue: rounding moves them by about 1e-14.
 pub(super) const EQUAL: f64 = 1e-10;
 
-/// Below this many values `WeightWatcher` takes another path, with tails of at least eight.
-const FEW: usize = 20;
+/// Below this many values `WeightWatcher` takes another path, with tails of at least [`SHORTEST_TAIL`].
+pub const FEW: usize = 20;
+/// The shortest tail of few values.
+const SHORTEST_TAIL: usize = 8;
 
 /// How many values of a tail count in alpha: of a fit to few values one less than there are.
 pub(super) fn few_or_all(fitted: usize, tail: usize) -> f64 {
     if fitted < FEW { tail as f64 - 1.0 } else { tail as f64 }
+}
+
+/// Whether a tail may be the fit's, of so many values: of few ones only long tails may, or all of them.
+pub(super) fn is_long_enough(fitted: usize, tail: usize) -> bool {
+    fitted >= FEW || tail >= SHORTEST_TAIL || tail == fitted
 }
 
 /// Fits a power law to `values` (ascending, any scale) as `WeightWatcher` 0.7.7 does with its default options.
@@ -125,9 +132,14 @@ fn fit_among(values: &[f64], wanted: impl Fn(&[f64], usize) -> bool) -> Option<P
     Some(fit_of(values, data, scan(Sample { values: data, logs: &logs }, |start| wanted(data, start))?))
 }
 
+/// The values (ascending) that a fit looks at: those above the threshold.
+pub(super) fn above_smallest(values: &[f64]) -> &[f64] {
+    &values[values.partition_point(|v| *v <= SMALLEST)..]
+}
+
 /// The values above the threshold, at least two.
 fn fitted_part(values: &[f64]) -> Result<&[f64], FitFailure> {
-    let data = &values[values.partition_point(|v| *v <= SMALLEST)..];
+    let data = above_smallest(values);
     if data.len() < 2 {
         let reason = format!("{} of {} eigenvalues are above 1e-5; a fit needs two", data.len(), values.len());
         return Err(FitFailure { reason });
@@ -171,7 +183,6 @@ fn scan(sample: Sample, wanted: impl Fn(usize) -> bool) -> Option<Chosen> {
 /// `WeightWatcher` meant to trade the distance against the length of the tail here, but its constructor overwrites that
 /// choice by the smallest distance.
 fn scan_few(sample: Sample) -> Chosen {
-    const SHORTEST_TAIL: usize = 8;
     const FLAT: f64 = 1e-12;
     let n = sample.values.len();
     let spreads = spreads(sample.logs);

@@ -1,7 +1,7 @@
 //! `WeightWatcher`'s variations of the fit: clipped upper ends, fingers, restricted lower ends.
 
 use super::bounded::fit_bounded;
-use super::mle::{FitFailure, PowerLawFit, SMALLEST, fit_weightwatcher, fit_within, tail_len};
+use super::mle::{FitFailure, PowerLawFit, above_smallest, fit_weightwatcher, fit_within, tail_len};
 
 /// What is done about fingers: single eigenvalues far above the tail.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -86,7 +86,7 @@ fn clipped<'a>(values: &'a [f64], options: &FitOptions) -> Result<&'a [f64], Fit
     if count == 0 {
         return Ok(values);
     }
-    if options.as_weightwatcher && 2 * count > n {
+    if options.as_weightwatcher && count.saturating_mul(2) > n {
         let distance = |v: &f64| (v - count as f64).abs();
         let nearest = (0..n).min_by(|a, b| distance(&values[*a]).total_cmp(&distance(&values[*b]))).unwrap_or(0);
         return Ok(&values[..(nearest + 1).min(n)]);
@@ -103,10 +103,10 @@ fn clip_xmax(
     as_weightwatcher: bool,
 ) -> Result<VariedFit, FitFailure> {
     let whole = fit_weightwatcher(values)?;
-    let positive = values.len() - values.partition_point(|v| *v <= SMALLEST);
-    let limit = if as_weightwatcher && 2 * max_fingers < positive { 10 } else { max_fingers };
+    let positive = above_smallest(values).len();
+    let limit = if as_weightwatcher && max_fingers.saturating_mul(2) < positive { 10 } else { max_fingers };
     // The tool tries 2..limit, and calls one less than it removed the number of fingers.
-    let tried = if as_weightwatcher { 2..limit } else { 1..limit + 1 };
+    let tried = if as_weightwatcher { 2..limit } else { 1..limit.saturating_add(1) };
     for removed in tried {
         if whole.alpha <= 2.0 || removed + 2 > positive {
             break;
@@ -147,7 +147,7 @@ pub fn fit_xmin_peak(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
 /// `AlphaPruning` and `TempBalance`; numpy's `histogram`.
 pub fn peak(values: &[f64]) -> Option<f64> {
     const BINS: usize = 100;
-    let positive = &values[values.partition_point(|v| *v <= SMALLEST)..];
+    let positive = above_smallest(values);
     let (low, high) = (libm::log10(*positive.first()?), libm::log10(*positive.last()?));
     if low == high {
         // numpy widens an empty range by a half on both sides.

@@ -1,7 +1,8 @@
 //! The truncated power law with its own lower end.
 
 use super::family::{Family, integrate};
-use super::mle::{FitFailure, SMALLEST, tail_len};
+use super::logarithm::logarithms;
+use super::mle::{FitFailure, above_smallest, tail_len};
 
 /// A fitted truncated power law, density `~ x^-alpha exp(-lambda x)` for `x >= xmin`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,8 +34,8 @@ pub struct TruncatedFit {
 /// # Source
 /// `WeightWatcher` 0.7.7 with `fit="TPL"` and the `powerlaw` package 1.5, which searches with Nelder-Mead to 1e-4.
 pub fn fit_truncated(values: &[f64], low: f64, high: f64) -> Result<TruncatedFit, FitFailure> {
-    let data = &values[values.partition_point(|v| *v <= SMALLEST)..];
-    let logs: Vec<f64> = data.iter().map(|v| libm::log(*v)).collect();
+    let data = above_smallest(values);
+    let logs = logarithms(data);
     let mut best: Option<TruncatedFit> = None;
     let mut guess = None;
     let (mut sum_logs, mut sum_values) = (logs.iter().sum::<f64>(), data.iter().sum::<f64>());

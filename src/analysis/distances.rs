@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::{Model, TensorEntry};
 use crate::matrix::Matrix;
 use crate::report::{DistanceReport, DistanceRow, Number, Skipped};
-use crate::spectrum::{frobenius_norm, linear_alignment, transposed};
+use crate::spectrum::linear_alignment;
 
 /// What is measured between two matrices of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -159,7 +159,14 @@ impl Distances {
             return Err(Error::Options(format!("its shapes differ: {own:?} and {other:?}")));
         }
         let mut rest = bytes;
-        let mut next = |model: &Model, tensor: usize, shape| take(&mut rest, &model.tensors[tensor].info, shape);
+        let mut next = |model: &Model, tensor: usize, shape| {
+            let matrix = take(&mut rest, &model.tensors[tensor].info, shape)?;
+            if matrix.values().iter().all(|v| v.is_finite()) {
+                Ok(matrix)
+            } else {
+                Err(Error::Numeric("the weights hold NaN or infinity, so there is no distance".to_owned()))
+            }
+        };
         let one = next(&self.first, first.tensor, first.matrix_shape())?;
         let other = next(&self.second, second.tensor, second.matrix_shape())?;
         let mut row = row.clone();
@@ -222,17 +229,14 @@ fn skipped(layer: &Layer, reason: &str) -> Skipped {
 
 /// `|A - B|` of two matrices of one shape.
 fn distance(a: &Matrix, b: &Matrix) -> f64 {
-    let differences: Vec<f32> = a.values().iter().zip(b.values()).map(|(a, b)| a - b).collect();
-    frobenius_norm(&differences)
+    let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+    a.values().iter().zip(b.values()).map(square).sum::<f64>().sqrt()
 }
 
 /// The matrices of a layer: of a convolution one a kernel position, longer side down.
 fn slices(layer: &Layer, matrix: &Matrix) -> Result<Vec<Matrix>> {
-    let LayerKind::Conv2d { out, input, positions } = layer.kind else { return Ok(vec![matrix.clone()]) };
-    (0..positions)
-        .map(|position| {
-            let values = matrix.values().iter().skip(position).step_by(positions).copied().collect();
-            Matrix::new(out, input, values).map(|m| if out < input { transposed(&m) } else { m })
-        })
-        .collect()
+    match layer.kind {
+        LayerKind::Dense { .. } => Ok(vec![matrix.clone()]),
+        LayerKind::Conv2d { positions, .. } => (0..positions).map(|at| layer.standing_slice(matrix, at)).collect(),
+    }
 }

@@ -22,7 +22,7 @@ pub(super) struct Candidate<'a> {
 impl<'a> Candidate<'a> {
     pub fn new(info: &TensorInfo, name: &'a str, id: u64) -> Self {
         let (block, _) = module(&ModelTensor { name: &info.name, shape: &info.shape });
-        Self { id, layer_type: layer_type(info), is_embedding: is_embedding(name), name, block }
+        Self { id, layer_type: layer_type(info), is_embedding: is_embedding(name, &info.shape), name, block }
     }
 }
 

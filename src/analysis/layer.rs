@@ -210,14 +210,16 @@ impl LayerTask<'_> {
         if choice.scheme == Scheme::Stored {
             damage = damage.unchanged();
         }
-        row.nonzero_fraction = damage.nonzero_fraction().into();
+        let is_finite = damage.relative_error().is_none_or(f64::is_finite);
+        row.nonzero_fraction = damage.nonzero_fraction().filter(|_| is_finite).into();
         if choice.scheme == Scheme::Stored {
             row.relative_error = damage.relative_error().into();
             row.cosine = damage.relative_error().map(|_| 1.0).into();
         } else {
             row.quantized = true;
-            row.relative_error = damage.relative_error().into();
-            row.sqnr_db = damage.sqnr_db().into();
+            // Weights that overflowed have no error that could be told.
+            row.relative_error = damage.relative_error().filter(|_| is_finite).into();
+            row.sqnr_db = damage.sqnr_db().filter(|_| is_finite).into();
             let norm = eigenvalues.iter().sum::<f64>() / self.normalisation();
             row.cosine = damage.cosine(norm).filter(|_| !self.options.inverse && !eigenvalues.is_empty()).into();
         }
@@ -237,13 +239,7 @@ impl LayerTask<'_> {
 
     /// One of the layer's matrices, `[rows, cols]`: the weights themselves, or a convolution's at one kernel position.
     pub(super) fn slice<'a>(&self, weights: &'a Matrix, position: usize) -> Result<Cow<'a, Matrix>> {
-        match self.layer.kind {
-            LayerKind::Dense { .. } => Ok(Cow::Borrowed(weights)),
-            LayerKind::Conv2d { out, input, positions } => {
-                let values = weights.values().iter().skip(position).step_by(positions).copied().collect();
-                Ok(Cow::Owned(Matrix::new(out, input, values)?))
-            }
-        }
+        self.layer.slice(weights, position)
     }
 
     /// What the eigenvalues are multiplied with. `WeightWatcher` scales a kernel by `sqrt(count / 2)` with a count of 1 for a

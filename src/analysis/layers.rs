@@ -1,11 +1,14 @@
 //! Which tensors are analysed, and why the others are not.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
 use crate::format::{Model, TensorInfo};
+use crate::matrix::Matrix;
 use crate::quant::{ModelTensor, module};
 use crate::report::{LayerInfo, Skipped};
+use crate::spectrum::transposed;
 use crate::tensor::is_decodable;
 
 use super::combine::Combined;
@@ -58,6 +61,29 @@ impl Layer {
             LayerKind::Dense { rows, cols } => (rows, cols),
             LayerKind::Conv2d { out, input, positions } => (out, input * positions),
         }
+    }
+
+    /// One of the layer's matrices, `[rows, cols]`: the weights themselves, or a convolution's at one kernel position.
+    ///
+    /// # Errors
+    /// If the weights are not the layer's.
+    pub fn slice<'a>(&self, weights: &'a Matrix, position: usize) -> Result<Cow<'a, Matrix>> {
+        match self.kind {
+            LayerKind::Dense { .. } => Ok(Cow::Borrowed(weights)),
+            LayerKind::Conv2d { out, input, positions } => {
+                let values = weights.values().iter().skip(position).step_by(positions).copied().collect();
+                Ok(Cow::Owned(Matrix::new(out, input, values)?))
+            }
+        }
+    }
+
+    /// [`Layer::slice`] with its longer side down.
+    ///
+    /// # Errors
+    /// As [`Layer::slice`].
+    pub fn standing_slice(&self, weights: &Matrix, position: usize) -> Result<Matrix> {
+        let slice = self.slice(weights, position)?;
+        Ok(if slice.rows() < slice.cols() { transposed(&slice) } else { slice.into_owned() })
     }
 
     /// Length of the side of the Gram matrix and of the side that is summed over.
@@ -194,7 +220,7 @@ fn layer_of(info: &TensorInfo, name: &str, layer_id: u64, options: &Options) -> 
         q: n as f64 / m as f64,
         rf,
         num_evals,
-        counted: !is_embedding(name),
+        counted: !is_embedding(name, &info.shape),
         block,
         module,
     };
@@ -212,11 +238,17 @@ fn conv_sides_are_swapped(dims: &[usize]) -> bool {
     a < b && (a.saturating_add(b) < c.saturating_add(d) || c.saturating_mul(d).is_multiple_of(2))
 }
 
-/// Embeddings look rows up and multiply nothing: the study leaves them as they are, and so do quantized files.
-pub(super) fn is_embedding(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
+/// Embeddings look rows up and multiply nothing: the study leaves them as they are, and so do quantized files. What is inside a
+/// module of that name may be another thing: the convolution `patch_embed.proj`, the matrices of `time_embedding.linear_1`;
+/// and `embed_out` multiplies.
+pub(super) fn is_embedding(name: &str, shape: &[u64]) -> bool {
+    // Of a list, and below an adapter, the name is one up.
+    let is_place = |part: &&str| part.bytes().all(|b| b.is_ascii_digit()) || *part == "base_layer";
+    let last = name.rsplit('.').find(|part| !is_place(part)).unwrap_or(name);
     // GGUF's are token_embd, position_embd and token_types.
-    name.contains("embed") || name.contains("_embd") || matches!(last, "wte" | "wpe" | "shared" | "token_types")
+    let ends = ["embed", "embeds", "embedding", "embeddings", "embd"].iter().any(|end| last.ends_with(end));
+    let is_named = ends || (last.starts_with("embed_") && last != "embed_out");
+    shape.len() == 2 && (is_named || matches!(last, "wte" | "wpe" | "shared" | "token_types"))
 }
 
 /// Ids of `WeightWatcher`'s rows for a directory: the index among the tensors named `*.weight`; none for others.
@@ -368,7 +400,7 @@ mod tests {
     #[test]
     fn layers_are_picked_by_pattern_and_embeddings_do_not_count() {
         let m = model(&[&[
-            ("embeddings.word.weight", SHAPE),
+            ("embeddings.word_embeddings.weight", SHAPE),
             ("h.0.q.weight", SHAPE),
             ("h.1.q.weight", SHAPE),
             ("token_embd.weight", SHAPE),
@@ -382,6 +414,20 @@ mod tests {
             picked("").layers.iter().map(|l| l.info.counted).collect::<Vec<_>>(),
             [false, true, true, false, false]
         );
+        for name in [
+            "embed_tokens",
+            "embed_tokens.base_layer",
+            "model.embedding.0",
+            "embeddings.position_embeddings",
+            "pos_embed",
+            "embed_in",
+        ] {
+            assert!(is_embedding(name, SHAPE), "{name}");
+        }
+        for name in ["embed_out", "time_embedding.linear_1", "embeddings.projection", "lm_head"] {
+            assert!(!is_embedding(name, SHAPE), "{name}");
+        }
+        assert!(!is_embedding("vision_model.embeddings.patch_embedding", &[64, 3, 4, 4]), "a convolution");
     }
 
     #[test]

@@ -59,9 +59,7 @@ pub fn smoothed(layer: &Layer, matrix: &Matrix, smoothing: Smoothing, options: &
         LayerKind::Dense { rows, cols } => (rows, cols, 1),
         LayerKind::Conv2d { out, input, positions } => (out, input, positions),
     };
-    let slice = |position: usize| {
-        Matrix::new(out, input, matrix.values().iter().skip(position).step_by(positions).copied().collect())
-    };
+    let slice = |position| Ok(layer.slice(matrix, position)?.into_owned());
     let slices: Vec<Matrix> = (0..positions).map(slice).collect::<Result<_>>()?;
     let components: Vec<Components> = slices.iter().map(Components::new).collect::<Result<_>>()?;
     let mut eigenvalues: Vec<f64> = components.iter().flat_map(Components::eigenvalues).map(|v| v.max(0.0)).collect();

@@ -12,7 +12,7 @@ use crate::matrix::Matrix;
 use crate::progress::Cancellation;
 use crate::quant::{Damage, Scheme};
 use crate::report::{Head, LayerInfo, LayerRow, ModelReport, RunStatus, Status};
-use crate::spectrum::{GramBuilder, SLICE, transposed};
+use crate::spectrum::{GramBuilder, SLICE};
 
 /// The stacked analysis of one model.
 #[derive(Debug)]
@@ -120,10 +120,13 @@ impl Stack {
             self.cancellation.check()?;
             (row.status, row.reason) = (Status::Failed, Some(error.to_string()));
         }
-        row.nonzero_fraction = damage.nonzero_fraction().into();
-        row.relative_error = damage.relative_error().into();
         row.quantized = choice.scheme != Scheme::Stored;
-        row.sqnr_db = damage.sqnr_db().filter(|_| row.quantized).into();
+        // Of a stack that ended early it would be the damage of some layers.
+        if row.status == Status::Success || row.has_esd {
+            row.nonzero_fraction = damage.nonzero_fraction().into();
+            row.relative_error = damage.relative_error().into();
+            row.sqnr_db = damage.sqnr_db().filter(|_| row.quantized).into();
+        }
         Ok(row)
     }
 
@@ -159,13 +162,9 @@ impl Stack {
                 matrix = Matrix::new(rows, cols, values)?;
             }
         }
-        let LayerKind::Conv2d { out, input, positions } = layer.kind else { return Ok(matrix) };
+        let LayerKind::Conv2d { positions, .. } = layer.kind else { return Ok(matrix) };
         // Positions side by side, each with its longer side down.
-        let position = |at: usize| {
-            let values = matrix.values().iter().skip(at).step_by(positions).copied().collect();
-            Matrix::new(out, input, values).map(|m| if out < input { transposed(&m) } else { m })
-        };
-        let all: Vec<Matrix> = (0..positions).map(position).collect::<Result<_>>()?;
+        let all: Vec<Matrix> = (0..positions).map(|at| layer.standing_slice(&matrix, at)).collect::<Result<_>>()?;
         let (rows, cols) = block(layer);
         let lines = (0..rows).flat_map(|row| all.iter().flat_map(move |m| &m.values()[row * m.cols()..][..m.cols()]));
         Matrix::new(rows, cols, lines.copied().collect())

@@ -44,7 +44,8 @@ const BANDWIDTH: f64 = 0.1;
 const LEAST_DENSITY: f64 = 0.01;
 
 /// Fits the Marchenko-Pastur law to `eigenvalues` (ascending) of a matrix with sides `n >= m`, by least squares between
-/// densities. `None` without a positive eigenvalue.
+/// densities. `None` without a positive eigenvalue, and where no law on the grid has its bulk around the densest eigenvalues: the
+/// points are spread up to the largest, so that a far one leaves none in the bulk. The tool then reports the grid's first.
 ///
 /// With `q = n / m` and eigenvalues `y` scaled to a mean of 1: edges `(sigma (1 -+ 1 / sqrt q))^2`, density
 /// `q sqrt((b - x)(x - a)) / (2 pi sigma^2 x)`; for a square matrix the law of `sqrt y` is compared instead. The density of
@@ -74,7 +75,10 @@ pub fn fit_noise(eigenvalues: &[f64], n: u64, m: u64, as_weightwatcher: bool) ->
     let (start, step) = (0.05 * guess, 0.01 * guess);
     let steps = ((2.0 * guess - start) / step).ceil() as usize;
     let grid = (0..steps).map(|i| start + i as f64 * step).map(|sigma| (sigma, objective(sigma)));
-    let (coarse, _) = grid.reduce(|best, next| if next.1 < best.1 { next } else { best })?;
+    let (coarse, distance) = grid.reduce(|best, next| if next.1 < best.1 { next } else { best })?;
+    if !as_weightwatcher && distance >= density.impossible() {
+        return None;
+    }
     let sigma = nelder_mead(objective, coarse);
     let edge = |sign: f64| (sigma * (1.0 + sign / q.sqrt())).powi(2);
     let bulk_max = edge(1.0);
@@ -122,9 +126,13 @@ impl Density {
         Self { points, mode, last }
     }
 
+    /// The distance of a law that can't be.
+    fn impossible(&self) -> f64 {
+        1e6 * self.points.len() as f64
+    }
+
     /// Sum of squared differences from the law.
     fn distance(&self, sigma: f64, q: f64, as_weightwatcher: bool) -> f64 {
-        const IMPOSSIBLE: f64 = 1000.0;
         // Where there is no density the root is of a negative number.
         let zero = |v: f64| if v.is_nan() { 0.0 } else { v };
         let variance = sigma * sigma;
@@ -135,7 +143,7 @@ impl Density {
         }
         let (a, b) = ((sigma * (1.0 - 1.0 / q.sqrt())).powi(2), (sigma * (1.0 + 1.0 / q.sqrt())).powi(2));
         if b < self.mode || b > self.last || a > self.mode {
-            return IMPOSSIBLE * IMPOSSIBLE * self.points.len() as f64;
+            return self.impossible();
         }
         let law = |x: f64| zero(((b - x) * (x - a)).sqrt() * q / (2.0 * PI * variance * x));
         self.points.iter().map(|(x, density)| (density - law(*x)).powi(2)).sum()
@@ -218,6 +226,11 @@ mod tests {
         let square = NoiseFit { sigma: 1.0, bulk_max: 4.0, bulk_min: 0.0, scale: 1.0, soft_rank: 1.0, spikes: 0 };
         // What is missing is below the first point: (2 / pi) sqrt(1e-5).
         assert!((mass(square.density(5, 5, 200_000)) - 1.0).abs() < 3e-3);
+        // So far that the points step over the bulk.
+        values.push(1e6);
+        assert_eq!(fit_noise(&values, n, m, false), None);
+        let first = fit_noise(&values, n, m, true).unwrap();
+        assert!((first.soft_rank - 0.0025).abs() < 1e-12, "{first:?}");
         assert_eq!(fit_noise(&[0.0; 5], n, m, false), None);
         assert_eq!(fit_noise(&[], n, m, false), None);
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::matrix::Matrix;
 use crate::quant::{Damage, Scheme};
-use crate::report::LayerRow;
+use crate::report::{LayerRow, Number};
 use crate::spectrum::{frobenius_norm, product, shuffle, transposed};
 
 /// The matrix of a tensor whose bytes are the first of `rest`, and leaves the others.
@@ -65,6 +65,7 @@ impl LayerTask<'_> {
             // Of the weights that were quantized, not of what is made of them.
             row.nonzero_fraction = damage.nonzero_fraction().into();
             row.relative_error = damage.relative_error().into();
+            row.cosine = Number::NONE;
             row.sqnr_db = damage.sqnr_db().filter(|_| choice.scheme != Scheme::Stored).into();
             if let Some(flag) = combined.flag {
                 row.measures.insert(flag.to_owned(), "True".to_owned().into());

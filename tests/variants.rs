@@ -15,10 +15,13 @@ use common::{Table, analyse, data, heavytail, model};
 use heavytail::powerlaw::{Law, fit_law};
 use heavytail::spectrum::GramBuilder;
 
-/// Relative, of closed-form columns; both sides work in f64, and 1e-12 is what is measured.
-const CLOSED: f64 = 1e-9;
+/// Relative, of closed-form columns; both sides work in f64, and 1e-13 is what is measured.
+const CLOSED: f64 = 1e-11;
 /// Relative, of alpha and what is made of it.
-const FITTED: f64 = 1e-6;
+const FITTED: f64 = 1e-9;
+/// Relative, of `log_alpha_norm`: of a failed fit (alpha = -1) it is the sum of reciprocals, which the smallest eigenvalue decides; a
+/// Gram matrix knows it to some 1e-7.
+const ALPHA_NORM: f64 = 1e-6;
 /// Of the Marchenko-Pastur fit: the minimiser stops at 1e-4. Ours takes the same steps and comes out at 1e-9, as long as
 /// no comparison of two nearly equal sums goes the other way.
 const NOISE: f64 = 1e-4;
@@ -63,7 +66,7 @@ fn assert_equal(ours: &Table, variant: &str, columns: &[(&str, f64)]) {
 const FIT: [(&str, f64); 7] = [
     ("alpha", FITTED),
     ("alpha_weighted", FITTED),
-    ("log_alpha_norm", FITTED),
+    ("log_alpha_norm", ALPHA_NORM),
     ("sigma", FITTED),
     ("xmin", CLOSED),
     ("xmax", CLOSED),
@@ -155,7 +158,7 @@ fn fingers() {
         ("num_pl_spikes", 0.0),
         ("alpha_weighted", CLOSED),
         // Of reciprocals: the smallest eigenvalues, which are of the Gram matrix, decide.
-        ("log_alpha_norm", FITTED),
+        ("log_alpha_norm", ALPHA_NORM),
         ("xmax", 0.0),
     ];
     assert_equal(&refused, "xmin_peak_ww", &failed);
@@ -353,7 +356,9 @@ fn evidence() {
             assert!(level != "fp16" || table.number(name, "alpha_farms").is_some(), "{level} {name}");
             if table.text(name, "status") == "success" {
                 let number = |column: &str| table.number(name, column).unwrap();
-                assert!(number("alpha_low") <= number("alpha_high"), "{level} {name}");
+                let interval = table.number(name, "alpha_low").zip(table.number(name, "alpha_high"));
+                let is_few = table.text(name, "verdict") == "too few eigenvalues";
+                assert!(interval.map_or(is_few, |(low, high)| low <= high), "{level} {name}");
                 assert!((0.0..=1.0).contains(&number("gof_p")), "{level} {name}");
                 assert!((0.0..=1.0).contains(&number("p_lognormal")), "{level} {name}");
                 assert!((0.0..=0.84).contains(&number("rand_distance")), "{level} {name}: at most sqrt(ln 2)");

@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
 use common::{Table, analyse, data, model};
 
@@ -20,25 +19,40 @@ enum Tolerance {
     RelativeAbove(f64, f64),
 }
 
-/// Issue A's bounds. What we measure is about 1e-12: both sides work in f64, with different factorizations.
+/// Both sides work in f64 with different factorizations, which shows as some 1e-12 in alpha and 1e-13 elsewhere: a hundred times
+/// that, for processors with other kernels.
 const FIT: &[(&str, Tolerance)] = &[
-    ("alpha", Tolerance::Absolute(1e-6)),
-    ("D", Tolerance::Absolute(1e-9)),
+    ("alpha", Tolerance::Absolute(1e-9)),
+    ("D", Tolerance::Absolute(1e-11)),
     ("num_pl_spikes", Tolerance::TailLength),
-    ("alpha_weighted", Tolerance::Relative(1e-6)),
+    ("alpha_weighted", Tolerance::Relative(1e-9)),
     ("warning", Tolerance::Equal),
     ("status", Tolerance::Equal),
 ];
 const NORMS: &[(&str, Tolerance)] = &[
-    ("log_norm", Tolerance::Relative(1e-9)),
-    ("log_spectral_norm", Tolerance::Relative(1e-9)),
-    ("stable_rank", Tolerance::Relative(1e-9)),
+    ("log_norm", Tolerance::Relative(1e-11)),
+    ("log_spectral_norm", Tolerance::Relative(1e-11)),
+    ("stable_rank", Tolerance::Relative(1e-11)),
     ("num_evals", Tolerance::Equal),
     ("N", Tolerance::Equal),
     ("M", Tolerance::Equal),
     ("rf", Tolerance::Equal),
     ("layer_type", Tolerance::Equal),
 ];
+const REST: &[(&str, Tolerance)] = &[
+    ("sigma", Tolerance::Absolute(1e-9)),
+    ("xmin", Tolerance::Relative(1e-11)),
+    ("xmax", Tolerance::Relative(1e-11)),
+    ("lambda_max", Tolerance::Relative(1e-11)),
+    ("norm", Tolerance::Relative(1e-11)),
+    ("spectral_norm", Tolerance::Relative(1e-11)),
+    // Of a failed fit the sum of reciprocals, which the smallest eigenvalue decides; a Gram matrix knows it to some 1e-7.
+    ("log_alpha_norm", Tolerance::Relative(1e-6)),
+    ("Q", Tolerance::Relative(1e-15)),
+    ("has_esd", Tolerance::Equal),
+];
+/// Of a model in a file: the tables of quantized weights were made from weights in memory, whose ids count other tensors too.
+const IDS: &[(&str, Tolerance)] = &[("layer_id", Tolerance::Equal), ("longname", Tolerance::Equal)];
 const RANKS: &[(&str, Tolerance)] = &[
     ("matrix_rank", Tolerance::Equal),
     ("rank_loss", Tolerance::Equal),
@@ -96,16 +110,18 @@ fn counts_ties(ours: &Table, theirs: &Table, name: &str) -> bool {
 fn compare_model(folder: &str, options: &[&str], columns: &[&[(&str, Tolerance)]], default_mode: bool) {
     let mut found = Vec::new();
     for (dequantize, convention) in [("exact", "f32"), ("stored", "h16"), ("seed", "fp16arith")] {
-        let levels = ["8bit", "6bit", "5bit", "4bit", "2bit"];
         let table = |level: &str| data(&format!("weightwatcher/{folder}/{level}.{convention}.details.csv"));
-        let levels: Vec<&str> = levels.into_iter().filter(|level| table(level).exists()).collect();
-        assert!(!levels.is_empty(), "{folder} has tables in the convention {convention}");
+        let levels: &[&str] = match (folder, convention) {
+            ("smollm2-135m-f16", "h16") => &["4bit"],
+            ("smollm2-135m-f16", "fp16arith") => &["8bit"],
+            _ => &["8bit", "6bit", "5bit", "4bit", "2bit"],
+        };
         let output = tempfile::tempdir().unwrap();
         let list = levels.join(",");
         let options: Vec<&str> = [options, &["--dequantize", dequantize, "--quantizations", &list]].concat();
         analyse(&model(folder), output.path(), &options);
         let baseline = data(&format!("weightwatcher/{folder}/fp16.from_dir.details.csv"));
-        for (level, path) in levels.into_iter().map(|level| (level, table(level))).chain([("fp16", baseline)]) {
+        for (level, path) in levels.iter().map(|level| (*level, table(level))).chain([("fp16", baseline)]) {
             let theirs = Table::read(&path);
             let ours = Table::read(&output.path().join(format!("results_{level}.csv")));
             assert_eq!(ours.names().collect::<Vec<_>>(), theirs.names().collect::<Vec<_>>());
@@ -142,7 +158,7 @@ fn is_degenerate(table: &Table, name: &str) -> bool {
 
 #[test]
 fn minilm_in_compatibility_mode() {
-    compare_model("minilm-l6-v2-f16", &["--compat", "weightwatcher"], &[FIT, NORMS], false);
+    compare_model("minilm-l6-v2-f16", &["--compat", "weightwatcher"], &[FIT, NORMS, REST], false);
 }
 
 #[test]
@@ -157,7 +173,7 @@ fn minilm_with_true_singular_values() {
 
 #[test]
 fn smollm2_in_compatibility_mode() {
-    compare_model("smollm2-135m-f16", &["--compat", "weightwatcher"], &[FIT, NORMS], false);
+    compare_model("smollm2-135m-f16", &["--compat", "weightwatcher"], &[FIT, NORMS, REST], false);
 }
 
 #[test]
@@ -178,20 +194,7 @@ fn minilm_in_single_precision() {
     analyse(&model("minilm-l6-v2-f32"), output.path(), &options);
     let theirs = Table::read(&data("weightwatcher/minilm-l6-v2-f32/variant.default.details.csv"));
     let ours = Table::read(&output.path().join("details.csv"));
-    let rest = [
-        ("sigma", Tolerance::Absolute(1e-6)),
-        ("xmin", Tolerance::Relative(1e-9)),
-        ("xmax", Tolerance::Relative(1e-9)),
-        ("lambda_max", Tolerance::Relative(1e-9)),
-        ("norm", Tolerance::Relative(1e-9)),
-        ("spectral_norm", Tolerance::Relative(1e-9)),
-        ("log_alpha_norm", Tolerance::Relative(1e-6)),
-        ("Q", Tolerance::Relative(1e-15)),
-        ("layer_id", Tolerance::Equal),
-        ("longname", Tolerance::Equal),
-        ("has_esd", Tolerance::Equal),
-    ];
-    let found = differences(&ours, &theirs, &[FIT, NORMS, RANKS, &rest], |_| true);
+    let found = differences(&ours, &theirs, &[FIT, NORMS, RANKS, REST, IDS], |_| true);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -284,7 +287,6 @@ fn synthetic_matrices_in_compatibility_mode() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// `WeightWatcher`'s own eigenvalues, by LAPACK's gesdd, against ours through the table: their sum, largest and tail.
 #[test]
 fn degenerate_fits_have_no_value_by_default() {
     let folder = tempfile::tempdir().unwrap();
@@ -324,5 +326,4 @@ fn degenerate_fits_have_no_value_by_default() {
     assert_eq!(table.number("zero", "norm"), Some(0.0));
     let comparison = fs::read_to_string(output.join("quantization_comparison.csv")).unwrap();
     assert!(comparison.lines().nth(1).unwrap().starts_with("fp16,4,,,"), "{comparison}");
-    let _: &Path = output.as_path();
 }

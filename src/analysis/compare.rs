@@ -1,6 +1,6 @@
 //! Levels against the baseline.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::paired::{mean_interval, permutation_p, wilcoxon_p};
 use crate::report::{Cell, ComparisonRow, LayerRow, LevelInfo, Measures, Number, Status, Summary};
@@ -31,7 +31,9 @@ pub fn compare<'a>(
         .iter()
         .map(|level| {
             let rows = by_level.get(level.name.as_str()).map_or(&[][..], Vec::as_slice);
-            compare_level(level, rows, &baseline_alphas, baseline_mean, failures_count)
+            let mut compared = compare_level(level, rows, &baseline_alphas, baseline_mean, failures_count);
+            compared.measures.extend(without_error(rows, baseline));
+            compared
         })
         .collect()
 }
@@ -70,6 +72,13 @@ fn compare_level(
     let pairs: Vec<(f64, f64)> =
         rows.iter().filter_map(|row| Some((*baseline.get(&row.key())?, alpha(row, failures_count)?))).collect();
     let alpha_mean = mean(alphas.iter().copied());
+    // Of the layers that have an alpha at both levels: a fit that fails would move the mean by leaving it. In the tool it doesn't
+    // leave.
+    let (before, after) = if failures_count {
+        (baseline_mean, alpha_mean)
+    } else {
+        (mean(pairs.iter().map(|p| p.0)), mean(pairs.iter().map(|p| p.1)))
+    };
     let alpha_std = standard_deviation(&alphas);
     let count = |test: fn(f64) -> bool| alphas.iter().filter(|a| test(**a)).count() as u64;
     let (below, above, between) = (count(|a| a < 2.0), count(|a| a > 6.0), count(|a| (2.0..=6.0).contains(&a)));
@@ -98,20 +107,21 @@ fn compare_level(
         nonzero_fraction_mean: mean(rows.iter().filter_map(|row| row.nonzero_fraction.0)).into(),
         bits_per_weight_mean: Number((elements > 0.0).then(|| bits / elements)),
         failed: rows.iter().filter(|row| row.status == Status::Failed).count() as u64,
-        alpha_change_percent: Number(
-            alpha_mean.zip(baseline_mean).map(|(a, b)| 100.0 * (a - b) / b).filter(|v| v.is_finite()),
-        ),
+        alpha_change_percent: Number(after.zip(before).map(|(a, b)| 100.0 * (a - b) / b).filter(|v| v.is_finite())),
         alpha_abs_change_mean: mean(pairs.iter().map(|(a, b)| (b - a).abs())).into(),
         pearson: pearson(&pairs).into(),
         spearman: spearman(&pairs).into(),
-        measures: without_error(rows).into_iter().chain(changes(rows, &pairs)).collect(),
+        measures: changes(rows, &pairs),
     }
 }
 
-/// How many rows have no error, where any has none: a scheme that a shape can't take, or weights that could not be had. Means over
-/// the others are of other layers than those of other levels.
-fn without_error(rows: &[&LayerRow]) -> Option<(String, Cell)> {
-    let count = rows.iter().filter(|row| row.relative_error.0.is_none()).count();
+/// How many rows have no error although the baseline's has one, where any has none: a scheme that a shape can't take. Means over
+/// the others are of other layers than those of other levels. A layer that has none at any level (of zeros, or unreadable) is
+/// missing from all means alike.
+fn without_error(rows: &[&LayerRow], baseline: &[&LayerRow]) -> Option<(String, Cell)> {
+    let measured: HashSet<_> =
+        baseline.iter().filter(|row| row.relative_error.0.is_some()).map(|row| row.key()).collect();
+    let count = rows.iter().filter(|row| row.relative_error.0.is_none() && measured.contains(&row.key())).count();
     (count > 0).then(|| ("layers_without_error".to_owned(), (count as f64).into()))
 }
 
@@ -164,8 +174,10 @@ fn median(sorted: &[f64]) -> Option<f64> {
     }
 }
 
-/// Pearson correlation; `None` below two pairs or without any spread.
+/// Pearson correlation; `None` below three pairs, of which any two lie on a line, or without a spread above rounding.
 fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
+    // Alphas are sums of hundreds of logarithms; equal ones differ by less.
+    const ROUNDING: f64 = 1e-13;
     let (mean_a, mean_b) = (mean(pairs.iter().map(|p| p.0))?, mean(pairs.iter().map(|p| p.1))?);
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
     for (a, b) in pairs {
@@ -174,8 +186,9 @@ fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
         aa += a * a;
         bb += b * b;
     }
+    let spreads = |squares: f64, mean: f64| squares > pairs.len() as f64 * (mean * ROUNDING).powi(2);
     let r = ab / (aa.sqrt() * bb.sqrt());
-    (pairs.len() > 1 && r.is_finite()).then(|| r.clamp(-1.0, 1.0))
+    (pairs.len() > 2 && spreads(aa, mean_a) && spreads(bb, mean_b) && r.is_finite()).then(|| r.clamp(-1.0, 1.0))
 }
 
 /// Spearman rank correlation: Pearson's of the ranks, equal values sharing the mean of theirs.
@@ -212,7 +225,10 @@ mod tests {
         assert_eq!(median(&[]), None);
         assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
         assert!((pearson(&[(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)]).unwrap() - 1.0).abs() < 1e-15);
-        assert_eq!(pearson(&[(1.0, 2.0), (1.0, 4.0)]), None);
+        assert_eq!(pearson(&[(1.0, 2.0), (1.0, 4.0), (1.0, 3.0)]), None);
+        assert_eq!(pearson(&[(1.0, 2.0), (3.0, 4.0)]), None, "two points are always on a line");
+        // The mean of three equal numbers need not be that number.
+        assert_eq!(pearson(&[(0.1, 2.0), (0.1, 4.0), (0.1, 3.0)]), None);
         // scipy.stats.spearmanr([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]).
         let rho = spearman(&[(1.0, 5.0), (2.0, 6.0), (3.0, 7.0), (4.0, 8.0), (5.0, 7.0)]).unwrap();
         assert!((rho - 0.820_782_681_668_123_3).abs() < 1e-12);

@@ -127,7 +127,9 @@ pub(super) fn add_errors(
 fn leading_space(matrix: &Matrix, cancelled: &dyn Fn() -> bool) -> Result<Option<Leading>> {
     let mut found = leading_singular(matrix, SPACE + 1, cancelled).map_err(spectrum_error)?;
     if let Some(Leading { values, left, right }) = &mut found {
-        let is_tied = values.get(SPACE).is_some_and(|next| values[SPACE - 1] - next <= TIED * values[0]);
+        // The last of the space against the first outside of it; a matrix without such a one has singular vectors of zero there.
+        let last = values.get(SPACE - 1).copied().unwrap_or(0.0);
+        let is_tied = last - values.get(SPACE).copied().unwrap_or(0.0) <= TIED * values[0];
         let kept = if is_tied { 0 } else { SPACE };
         left.truncate(kept);
         right.truncate(kept);

@@ -361,9 +361,10 @@ impl Options {
     pub(super) fn fit_options(&self) -> Result<FitOptions> {
         let fix_fingers = match self.fix_fingers.as_str() {
             "" => FixFingers::None,
-            "clip_xmax" => {
-                FixFingers::ClipXmax { max_fingers: self.max_fingers as usize, threshold: self.finger_thresh }
-            }
+            "clip_xmax" => FixFingers::ClipXmax {
+                max_fingers: usize::try_from(self.max_fingers).unwrap_or(usize::MAX),
+                threshold: self.finger_thresh,
+            },
             "xmin_peak" => FixFingers::XminPeak { xmin_max: self.xmin_max },
             other => {
                 let message = format!("fix_fingers {} is unknown; it is clip_xmax or xmin_peak", quoted(other));
@@ -371,7 +372,7 @@ impl Options {
             }
         };
         Ok(FitOptions {
-            xmax: self.xmax as usize,
+            xmax: usize::try_from(self.xmax).unwrap_or(usize::MAX),
             force_xmax: self.force_xmax,
             fix_fingers,
             as_weightwatcher: self.compat.is_weightwatcher(),

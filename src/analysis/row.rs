@@ -149,7 +149,12 @@ fn fill_truncated(row: &mut LayerRow, eigenvalues: &[f64], log_spectral_norm: f6
         xmax: fit.xmax,
         tail_len: fit.tail_len,
     };
-    fill_fit(row, &law, eigenvalues, log_spectral_norm, true);
+    if !compat && law.alpha <= 1.0 {
+        let reason =
+            "degenerate fit: alpha ends at its bound of 1, where the truncated law falls as an exponential".to_owned();
+        return fill_failure(row, reason, eigenvalues, log_spectral_norm, compat);
+    }
+    fill_fit(row, &law, eigenvalues, log_spectral_norm, compat);
     (row.sigma, row.reason) = (Number::NONE, None);
     if compat {
         row.xmax = Number::NONE;

@@ -4,8 +4,8 @@ use super::errors::LayerErrors;
 use super::layers::Layer;
 use super::options::Options;
 use crate::powerlaw::{
-    Evidence, Interval, Law, PowerLawFit, SMALLEST, Verdict, alpha_q, bootstrap, compare_laws, fit_law, fit_xmin_peak,
-    goodness_of_fit, judge, log_log_r_squared, plateau, xmin_curve, xmin_mid_alpha,
+    Evidence, FEW, Interval, Law, PowerLawFit, SMALLEST, Verdict, alpha_q, bootstrap, compare_laws, fit_law,
+    fit_xmin_peak, goodness_of_fit, judge, log_log_r_squared, plateau, xmin_curve, xmin_mid_alpha,
 };
 use crate::quant::Damage;
 use crate::report::{Cell, LayerRow, Status};
@@ -75,7 +75,9 @@ pub(super) fn add_trust(row: &mut LayerRow, spectra: Spectra, place: u64, option
     set("tail_share", (fit.tail_len as f64 / eigenvalues.len() as f64).into());
     set("r_squared", log_log_r_squared(eigenvalues, fit.xmin).into());
     let seed = options.seed.wrapping_add(place.wrapping_mul(SPREAD));
-    let draws = bootstrap(eigenvalues, options.draws as usize, seed);
+    let values = eigenvalues.iter().filter(|v| **v > SMALLEST).count();
+    // Fits to few values are another estimator's, and nothing about them is known well enough to be told apart.
+    let draws = if values < FEW { Vec::new() } else { bootstrap(eigenvalues, options.draws as usize, seed) };
     for (name, interval) in [
         ("alpha", Interval::of(draws.iter().map(|d| d.alpha))),
         ("xmin", Interval::of(draws.iter().map(|d| d.xmin))),
@@ -98,7 +100,6 @@ pub(super) fn add_trust(row: &mut LayerRow, spectra: Spectra, place: u64, option
         set(&format!("R_{}", law.as_str()), comparison.map(|c| c.log_likelihood_ratio).into());
         set(&format!("p_{}", law.as_str()), comparison.map(|c| c.p).into());
     }
-    let values = eigenvalues.iter().filter(|v| **v > SMALLEST).count();
     let evidence = Evidence { values, fit, plateau, goodness, above_random: Some(spectra.above_random()) };
     let (verdict, reason) = judge(&evidence);
     set("verdict", verdict.as_str().to_owned().into());

@@ -315,7 +315,8 @@ pub struct ComparisonRow {
     pub bits_per_weight_mean: Number,
     /// Rows whose fit failed.
     pub failed: u64,
-    /// Change of mean alpha against the baseline, in percent.
+    /// Change of mean alpha against the baseline, in percent, over the layers that have an alpha at both; in compatibility modes
+    /// of the two means.
     pub alpha_change_percent: Number,
     /// Mean absolute change of a layer's own alpha.
     pub alpha_abs_change_mean: Number,

@@ -29,7 +29,7 @@ pub fn verdict(comparison: &[ComparisonRow]) -> Verdict {
         .collect();
     levels.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (Some((least, first)), Some((most, last))) = (levels.first(), levels.last()) else {
-        return Verdict { evidence: partial(comparison).into_iter().collect(), ..without_levels(comparison.first()) };
+        return Verdict { evidence: partial(comparison).into_iter().collect(), ..without_levels(comparison) };
     };
     let sentence = if levels.len() == 1 {
         format!("{} moves the weights by {} of their norm.", first.quantization, percent(*least))
@@ -56,10 +56,12 @@ pub fn verdict(comparison: &[ComparisonRow]) -> Verdict {
     Verdict { sentence, evidence }
 }
 
-fn without_levels(baseline: Option<&ComparisonRow>) -> Verdict {
-    let sentence = match baseline.and_then(|row| Some((row.num_layers, row.alpha_mean.0?))) {
-        Some((layers, alpha)) => {
-            format!("The weights as stored: mean alpha {alpha:.2} over {layers} layers. Nothing to compare with.")
+fn without_levels(comparison: &[ComparisonRow]) -> Verdict {
+    let others = if comparison.len() > 1 { "No level can be ranked." } else { "Nothing to compare with." };
+    let sentence = match comparison.first().and_then(|row| Some((row, row.alpha_mean.0?))) {
+        Some((row, alpha)) => {
+            let fits = row.layers_below_2 + row.layers_optimal + row.layers_above_6;
+            format!("The weights as stored: mean alpha {alpha:.2} over {fits} fits. {others}")
         }
         None => "Nothing to compare yet.".to_owned(),
     };
@@ -138,9 +140,7 @@ fn partial(comparison: &[ComparisonRow]) -> Option<String> {
         .skip(1)
         .filter_map(|row| Some(format!("{} ({:.0} of {})", row.quantization, without_error(row)?, row.num_layers)))
         .collect();
-    (!told.is_empty()).then(|| {
-        format!("Not ranked, because some layers can't be quantized so, or could not be read: {}.", told.join(", "))
-    })
+    (!told.is_empty()).then(|| format!("Not ranked, because some layers can't be quantized so: {}.", told.join(", ")))
 }
 
 fn failures(comparison: &[ComparisonRow]) -> Option<String> {
@@ -176,7 +176,7 @@ mod tests {
             alpha_median: none,
             layers_below_2: 0,
             layers_above_6: 0,
-            layers_optimal: 0,
+            layers_optimal: 11,
             alpha_hat: none,
             log_norm_mean: none,
             label: name.to_owned(),
@@ -217,9 +217,8 @@ mod tests {
         partly.measures.insert("layers_without_error".to_owned(), Cell::from(9.0));
         partly.failed = 9;
         let only = verdict(&[row("fp16", Some(0.0), 0.0), partly.clone()]);
-        let reason =
-            "Not ranked, because some layers can't be quantized so, or could not be read: int4-g128 (9 of 12).";
-        assert!(only.sentence.ends_with("Nothing to compare with."));
+        let reason = "Not ranked, because some layers can't be quantized so: int4-g128 (9 of 12).";
+        assert!(only.sentence.ends_with("No level can be ranked."));
         assert_eq!(only.evidence, [reason]);
         let Verdict { sentence, evidence } =
             verdict(&[row("fp16", Some(0.0), 0.0), row("nf4", Some(0.09), 1.0), partly]);
@@ -231,7 +230,7 @@ mod tests {
     fn one_level_none_and_marks() {
         assert_eq!(verdict(&[]).sentence, "Nothing to compare yet.");
         let only = verdict(&[row("fp16", None, 0.0)]);
-        assert_eq!(only.sentence, "The weights as stored: mean alpha 4.00 over 12 layers. Nothing to compare with.");
+        assert_eq!(only.sentence, "The weights as stored: mean alpha 4.00 over 11 fits. Nothing to compare with.");
         let mut level = row("nf4", Some(0.0731), 1.5);
         level.measures.insert("layers_distinguishable".to_owned(), Cell::from(3.0));
         level.failed = 1;

@@ -70,6 +70,7 @@ describe("a static host", () => {
     await page.demo();
     assert.equal(await page.alert(), "");
     assert.ok((await page.download("report.json")).equals(await readFile(join(NATIVE, "report.json"))));
+    assert.match((await page.download("report.html")).toString(), /<style>[^]*--level-0[^]*heavytail\/report\.js/, "the page's own files are found where the service worker has them");
     assert.deepEqual(page.complaints, []);
   });
 

@@ -8,7 +8,7 @@ import { SHOTS, onPage } from "./frame.mjs";
 /** The part of the page that www/picture.png shows: from the results' heading to the end of the map. @param {import("playwright-core").Page} page */
 async function overview(page) {
   const [top, bottom] = await page.evaluate(() => [document.getElementById("results-section"), document.getElementById("chart-heat").closest(".card")].map((element, i) => element.getBoundingClientRect()[["top", "bottom"][i]] + scrollY));
-  return { x: 0, y: top - 16, width: 1280, height: bottom - top + 32 };
+  return { x: 0, y: top - 16, width: 1280, height: bottom - top + 24 };
 }
 
 describe("looks", () => {

@@ -122,6 +122,7 @@ describe("a static host", () => {
     });
 
   visit("a new version comes in whole, with the next visit, and takes the old one away", async (page) => {
+    await page.give(named("small.safetensors", small())); // while it is idle it might ask for the new version itself
     const [old] = await caches(page);
     host.root = await version("second", { "index.html": title("Second"), "www/ui/alert.js": (text) => `${text}\nexport const second = true;\n` });
     assert.equal(await updated(page), true, "the new version waits");

@@ -22,10 +22,11 @@ const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
  * @param {Source} file
  * @param {number} begin
  * @param {number} end
+ * @param {AbortSignal} [unwanted] ends requests to a server
  * @returns {Promise<Uint8Array>}
  */
-export async function bytes(file, begin, end) {
-  const read = file instanceof Blob ? await slice(file, begin, end) : await range(file, begin, end);
+export async function bytes(file, begin, end, unwanted) {
+  const read = file instanceof Blob ? await slice(file, begin, end) : await range(file, begin, end, unwanted);
   if (read.length !== end - begin) throw named("read", `${file.name} ended early: ${read.length} of ${end - begin} bytes at offset ${begin}.`);
   return read;
 }
@@ -61,10 +62,10 @@ async function length(url) {
   return answer?.ok ? (answer.headers.get("Content-Length") ?? NaN) : NaN;
 }
 
-/** @param {Remote} file @param {number} begin @param {number} end */
-async function range(file, begin, end) {
+/** @param {Remote} file @param {number} begin @param {number} end @param {AbortSignal} [unwanted] */
+async function range(file, begin, end, unwanted) {
   if (begin === end) return new Uint8Array();
-  const { answer, body } = await request(file.url, file.name, begin, end, TRIES);
+  const { answer, body } = await request(file.url, file.name, begin, end, TRIES, unwanted);
   const now = stamp(answer);
   if (now !== file.stamp) throw named("network", `${file.name} has changed on its server since it was opened: open it again.`);
   return body;
@@ -83,12 +84,13 @@ function stamp(answer) {
  * @param {number} begin
  * @param {number} end
  * @param {number} tries
+ * @param {AbortSignal} [unwanted]
  * @returns {Promise<{answer: Response, body: Uint8Array}>}
  */
-async function request(url, name, begin, end, tries) {
+async function request(url, name, begin, end, tries, unwanted) {
   for (let tried = 1; ; tried += 1) {
     try {
-      return await once(url, name, begin, end);
+      return await once(url, name, begin, end, unwanted);
     } catch (error) {
       if (!(error instanceof Passing)) throw error;
       if (tried === tries) throw named("network", `${name} can't be read: ${error.message}. ${error.remedy}`);
@@ -107,9 +109,12 @@ class Passing extends Error {
   }
 }
 
-/** @param {string} url @param {string} name @param {number} begin @param {number} end */
-async function once(url, name, begin, end) {
+/** @param {string} url @param {string} name @param {number} begin @param {number} end @param {AbortSignal} [unwanted] */
+async function once(url, name, begin, end, unwanted) {
+  unwanted?.throwIfAborted();
   const silence = new AbortController();
+  const stop = () => silence.abort();
+  unwanted?.addEventListener("abort", stop);
   let timer = setTimeout(() => silence.abort(), SILENCE_MS);
   try {
     const answer = await fetch(url, { headers: { Range: `bytes=${begin}-${end - 1}` }, signal: silence.signal, credentials: "omit", referrerPolicy: "no-referrer", cache: "no-store" });
@@ -131,11 +136,13 @@ async function once(url, name, begin, end) {
     if (at < body.length && !(whole < end)) throw new Passing(`the connection broke after ${at} of ${body.length} bytes`, RETRY);
     return { answer, body: body.subarray(0, at) };
   } catch (error) {
+    unwanted?.throwIfAborted();
     if (error instanceof Passing || ["read", "network"].includes(/** @type {Error} */ (error).name)) throw error;
     if (silence.signal.aborted) throw new Passing("its server has stopped answering", RETRY);
     throw new Passing("its server can't be reached, or doesn't allow pages of other sites to read it (CORS)", "Check the network, or download the file and drop it here.");
   } finally {
     clearTimeout(timer);
+    unwanted?.removeEventListener("abort", stop);
     silence.abort(); // or a refused answer goes on arriving
   }
 }

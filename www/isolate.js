@@ -5,7 +5,11 @@ import { engine } from "./engine.js";
 const ONCE = "heavytail reloaded";
 /** On a slow line the page doesn't wait for ever to learn whether it will be reloaded. */
 const PATIENCE_MS = 8000;
+/** How long a page waits for the version that waits; and how often it goes on asking, until something is opened in it. */
 const RENEWAL_MS = 1000;
+const MOST_ASKED = 60;
+/** The version that the service worker gave this page; none when the page came from the host. */
+const [, VERSION] = /\/([0-9a-f]{16})\/www\/[^/]*$/.exec(import.meta.url) ?? [];
 
 /**
  * Resolves when it is settled how this page runs; a page that gets its threads by loading again does so here, once.
@@ -20,8 +24,13 @@ export async function isolate(untouched) {
   try {
     const script = new URL(`service_worker.js?engine=${engine().name}`, document.baseURI);
     const registration = await navigator.serviceWorker.register(script, { updateViaCache: "none" });
-    if (controlled && registration.waiting && untouched() && (await renewed(registration.waiting))) return reload();
-    if (crossOriginIsolated || controlled || !(await takesOver(registration))) return "as it is";
+    if (controlled) {
+      navigator.serviceWorker.addEventListener("controllerchange", () => void catchUp(untouched));
+      if (untouched() && registration.waiting) await renewed(registration.waiting, untouched);
+      await catchUp(untouched);
+      return "as it is";
+    }
+    if (crossOriginIsolated || !(await active(registration))) return "as it is";
     if (!untouched() || sessionStorage.getItem(ONCE)) return "reload helps";
     sessionStorage.setItem(ONCE, "yes");
     return reload();
@@ -36,26 +45,52 @@ function reload() {
   return new Promise(() => {});
 }
 
-/** A newer version takes over, unless another tab runs this one. @param {ServiceWorker} waiting @returns {Promise<boolean>} */
-function renewed(waiting) {
+/**
+ * Until a newer version has taken over, which it does unless another tab runs this one: a tab that was left counts for a moment still.
+ * @param {ServiceWorker} waiting @param {() => boolean} untouched
+ * @returns {Promise<void>}
+ */
+function renewed(waiting, untouched) {
   return new Promise((resolve) => {
-    navigator.serviceWorker.addEventListener("controllerchange", () => resolve(true), { once: true });
-    // again and again, because a page that was left may still count for a moment
-    const asking = setInterval(() => waiting.postMessage("take over"), RENEWAL_MS / 10);
-    setTimeout(() => {
-      clearInterval(asking);
-      resolve(false);
-    }, RENEWAL_MS);
+    navigator.serviceWorker.addEventListener("controllerchange", () => resolve(), { once: true });
+    let asked = 0;
+    const ask = (/** @type {number} */ pause) => {
+      if (waiting.state !== "installed" || !untouched() || (asked += 1) > MOST_ASKED) return;
+      waiting.postMessage("take over");
+      setTimeout(ask, pause, Math.min(2 * pause, RENEWAL_MS));
+    };
+    ask(RENEWAL_MS / 20);
+    setTimeout(resolve, RENEWAL_MS);
   });
 }
 
-/** @param {ServiceWorkerRegistration} registration @returns {Promise<boolean>} */
-function takesOver(registration) {
-  if (registration.active && !registration.installing) return Promise.resolve(true); // loaded past it, with Shift
+/** Loads the page again when a newer version has taken over: asked to, or by itself while this page was on its way. @param {() => boolean} untouched */
+async function catchUp(untouched) {
+  const { controller } = navigator.serviceWorker;
+  const serving = await version(controller);
+  if (serving === VERSION) return controller?.postMessage("tidy up");
+  if (!serving || !untouched() || sessionStorage.getItem(ONCE) === serving) return;
+  sessionStorage.setItem(ONCE, serving);
+  return reload();
+}
+
+/** @param {ServiceWorker | null} worker @returns {Promise<string | undefined>} none: it doesn't answer */
+function version(worker) {
   return new Promise((resolve) => {
-    navigator.serviceWorker.addEventListener("controllerchange", () => resolve(true), { once: true });
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data }) => resolve(data);
+    worker?.postMessage("version", [port2]);
+    setTimeout(() => resolve(undefined), RENEWAL_MS);
+  });
+}
+
+/** Whether a service worker will serve this page when it is loaded again. @param {ServiceWorkerRegistration} registration @returns {Promise<boolean>} */
+function active(registration) {
+  if (registration.active) return Promise.resolve(true); // loaded past it, with Shift
+  return new Promise((resolve) => {
     registration.installing?.addEventListener("statechange", (event) => {
-      if (/** @type {ServiceWorker} */ (event.target).state === "redundant") resolve(false);
+      const { state } = /** @type {ServiceWorker} */ (event.target);
+      if (state === "activated" || state === "redundant") resolve(state === "activated");
     });
     setTimeout(() => resolve(false), PATIENCE_MS);
   });

@@ -11,6 +11,8 @@ const VERSION = 1;
 const MOST_RUNS = 24;
 /** Rows are written at most this often. */
 const WRITE_EVERY_MS = 500;
+/** And this many in one transaction: the page must answer between two of them. */
+const AT_ONCE = 200;
 
 /**
  * @typedef {object} KeptRun
@@ -26,7 +28,7 @@ const WRITE_EVERY_MS = 500;
 export class Kept {
   /** @type {Promise<IDBDatabase> | null} */
   #database = null;
-  /** @type {{run: KeptRun, rows: Row[]} | null} */
+  /** The run whose rows come, what of it isn't written yet, and whether the run itself is. @type {{run: KeptRun, rows: Row[], known: boolean} | null} */
   #writing = null;
   #timer = 0;
   #failed = false;
@@ -66,7 +68,7 @@ export class Kept {
     void this.#flush();
     const way = { ...head.settings, quantizations: "", layers: "" };
     const run = { id: JSON.stringify([model, engine, way]), model, engine, head, complete: false, saved: Date.now() };
-    this.#writing = { run, rows: [] };
+    this.#writing = { run, rows: [], known: false };
   }
 
   /** @param {Row[]} rows */
@@ -85,6 +87,7 @@ export class Kept {
 
   /** Forgets everything. */
   async clear() {
+    this.#writing?.rows.splice(0);
     this.#writing = null;
     try {
       const transaction = (await this.#open()).transaction(["runs", "rows"], "readwrite");
@@ -103,9 +106,15 @@ export class Kept {
     this.#timer = 0;
     const writing = this.#writing;
     if (!writing || (writing.rows.length === 0 && !last) || this.#failed) return;
-    const rows = writing.rows.splice(0);
     try {
-      await this.#write(writing.run, rows);
+      do {
+        const rows = writing.rows.splice(0, AT_ONCE);
+        const ends = last && writing.rows.length === 0;
+        // With its list of layers a run is larger than many rows: it is written with the first and the last of them.
+        const run = writing.known && !ends ? null : { ...writing.run, complete: ends && writing.run.complete };
+        writing.known = true;
+        await this.#write(writing.run.id, run, rows);
+      } while (writing.rows.length > 0);
     } catch (error) {
       this.#failed = true;
       const full = error instanceof DOMException && error.name === "QuotaExceededError";
@@ -113,20 +122,20 @@ export class Kept {
     }
   }
 
-  /** @param {KeptRun} run @param {Row[]} rows */
-  async #write(run, rows) {
+  /** @param {string} id of the run @param {KeptRun | null} run if it has changed @param {Row[]} rows */
+  async #write(id, run, rows) {
     const database = await this.#open();
     const transaction = database.transaction(["runs", "rows"], "readwrite", { durability: "relaxed" });
     const written = done(transaction);
     const runs = transaction.objectStore("runs");
     const store = transaction.objectStore("rows");
-    runs.put({ ...run, saved: Date.now() });
-    for (const row of rows) store.put(row, [run.id, row.layer_id, row.quantization, row.name, row.slice_id ?? 0]);
+    if (run) runs.put({ ...run, saved: Date.now() });
+    for (const row of rows) store.put(row, [id, row.layer_id, row.quantization, row.name, row.slice_id ?? 0]);
     const all = runs.index("saved").getAllKeys();
     all.onsuccess = () => {
-      for (const id of all.result.slice(0, -MOST_RUNS)) {
-        runs.delete(id);
-        store.delete(ofRun(String(id)));
+      for (const old of all.result.slice(0, -MOST_RUNS)) {
+        runs.delete(old);
+        store.delete(ofRun(String(old)));
       }
     };
     await written;

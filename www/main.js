@@ -25,7 +25,7 @@ import { settings } from "./ui/settings.js";
 const asked = new URLSearchParams(location.search);
 /** Settings change key by key: the time they would take is asked for when they rest. */
 const REST_MS = 400;
-const DEMO = new URL("demo/demo.safetensors", document.baseURI);
+const DEMO = new URL("../demo/demo.safetensors", import.meta.url);
 
 const controller = new Controller(navigator.hardwareConcurrency || 1);
 const widgets = {

@@ -16,8 +16,13 @@ const names = (await readdir(dist, { recursive: true, withFileTypes: true }))
   .filter((name) => name !== WORKER)
   .sort();
 const files = Object.fromEntries(await Promise.all(names.map(async (name) => [name, hash(await readFile(join(dist, name)))])));
-const [, policy] = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(await readFile(join(dist, "index.html"), "utf8")) ?? [];
+const index = await readFile(join(dist, "index.html"), "utf8");
+const [, policy] = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(index) ?? [];
 if (!policy) throw new Error("index.html has no content security policy");
+// The service worker puts the version before these: another address would be read from another version.
+for (const [tag, address] of index.matchAll(/<(?:link|script|img)\b[^>]*\b(?:href|src)="([^"]+)"[^>]*>/g)) {
+  if (!tag.includes("data-trunk") && !/^(www\/|https:)/.test(address)) throw new Error(`index.html asks for ${address}, which stands outside of www/`);
+}
 const build = { version: hash(JSON.stringify(files)).slice(0, 16), policy, files };
 
 const source = await readFile(join(dist, WORKER), "utf8");

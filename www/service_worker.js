@@ -2,6 +2,10 @@
 /**
  * Serves the page from a cache that holds exactly one version of it: with the headers that threads need, which many static hosts can't
  * send, and without a network after the first visit. Answers for the page's own files only: what users open or fetch never passes through here.
+ *
+ * The browser may let a new worker take over while a page still loads, and its later parts come when they are needed. So that no page mixes versions,
+ * the index.html given here asks for everything in a folder named by its version, which stands on no host: whichever worker answers, it answers from
+ * that version's cache or not at all.
  */
 const worker = /** @type {any} */ (self);
 
@@ -16,6 +20,10 @@ const ROOT = new URL("./", location.href);
 const CACHES = `heavytail ${ROOT.pathname} `;
 const CACHE = CACHES + (BUILD?.version ?? "");
 const START = "index.html";
+/** A file of a version, asked for by a page of that version. */
+const VERSIONED = /^([0-9a-f]{16})\/(.+)$/;
+/** Where index.html asks for its files; www/precache.mjs checks that these are all. */
+const OWN = /(<(?:link|script)\b[^>]*\b(?:href|src)=")(?=www\/)/g;
 
 /** The build of the wasm module that this browser doesn't take, the demo model and texts are kept when they are asked for. */
 const UNUSED = new URL(location.href).searchParams.get("engine") === "plain" ? /^(heavytail|snippets\/)/ : /^plain\//;
@@ -36,13 +44,10 @@ worker.addEventListener("install", (/** @type {any} */ event) => {
   event.waitUntil(install());
 });
 
-worker.addEventListener("activate", (/** @type {any} */ event) => {
-  event.waitUntil(activate());
-});
-
-/** A page that was just loaded asks the version that waits for it. Tabs that run the old version would become a mixture. */
 worker.addEventListener("message", (/** @type {any} */ event) => {
-  event.waitUntil(takeOver());
+  const { data, ports, source } = event;
+  if (data === "version") ports[0]?.postMessage(BUILD?.version);
+  else event.waitUntil(data === "tidy up" ? tidyUp(source) : takeOver(source));
 });
 
 worker.addEventListener("fetch", (/** @type {any} */ event) => {
@@ -50,9 +55,9 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
   const url = new URL(request.url);
   if (!BUILD || request.method !== "GET" || request.headers.has("range") || url.origin !== ROOT.origin || !url.pathname.startsWith(ROOT.pathname)) return;
   const path = url.pathname.slice(ROOT.pathname.length);
-  const start = request.mode === "navigate" && (path === "" || path === START);
-  if (start) event.respondWith(file(START));
-  else if (path in BUILD.files && url.search === "") event.respondWith(file(path));
+  const [, version, own] = VERSIONED.exec(path) ?? [];
+  if (request.mode === "navigate" && (path === "" || path === START)) event.respondWith(file(START));
+  else if (own && url.search === "") event.respondWith(version === BUILD.version && own in BUILD.files ? file(own) : earlier(version, own));
 });
 
 /** All or nothing: while a new version is being put up, or when a file doesn't arrive, the version before stays. */
@@ -63,17 +68,30 @@ async function install() {
   await Promise.all(needed.map((path) => keep(cache, path)));
 }
 
-async function activate() {
-  for (const name of await caches.keys()) {
-    if (name.startsWith(CACHES) && name !== CACHE) await caches.delete(name);
-  }
-  await worker.clients.claim(); // after the very first visit, and after a take-over
+/** A page that was just loaded asks the version that waits for it. While another tab runs the old version, both go on with that. @param {{id: string}} page */
+async function takeOver(page) {
+  if (await isAlone(page)) await worker.skipWaiting();
 }
 
-async function takeOver() {
+/** What earlier versions kept goes when the only page there is runs this version. @param {{id: string}} page that asks */
+async function tidyUp(page) {
+  const { installing, waiting } = worker.registration;
+  const names = await caches.keys();
+  if (installing || waiting || !(await isAlone(page))) return;
+  for (const name of names) {
+    if (name.startsWith(CACHES) && name !== CACHE) await caches.delete(name);
+  }
+}
+
+/** Whether no other tab shows this page, whichever version it runs. @param {{id: string}} page */
+async function isAlone(page) {
   const tabs = await worker.clients.matchAll({ type: "window", includeUncontrolled: true });
-  const ours = tabs.filter((/** @type {{url: string}} */ { url }) => url.startsWith(ROOT.href));
-  if (ours.length < 2) await worker.skipWaiting();
+  return !tabs.some((/** @type {{id: string, url: string}} */ { id, url }) => id !== page.id && url.startsWith(ROOT.href));
+}
+
+/** For a page that was loaded from the version before. @param {string} version @param {string} path */
+async function earlier(version, path) {
+  return (await caches.match(path, { cacheName: CACHES + version })) ?? new Response(null, { status: 404, statusText: "of another version" });
 }
 
 /** @param {string} path */
@@ -92,11 +110,16 @@ async function keep(cache, path) {
     const answer = await fetch(new URL(path, ROOT), { cache: mode });
     const bytes = await answer.arrayBuffer();
     if (!answer.ok || (await sha256(bytes)) !== BUILD?.files[path]) continue;
-    const response = new Response(bytes, { headers: headers(path) });
+    const response = new Response(path === START ? start(bytes) : bytes, { headers: headers(path) });
     await cache.put(path, response.clone()).catch(() => {}); // storage is full: the network serves as well
     return response;
   }
   throw new TypeError(`${path} on this host isn't of version ${BUILD?.version}`);
+}
+
+/** index.html with the version's folder before the addresses of its files. @param {ArrayBuffer} bytes */
+function start(bytes) {
+  return new TextDecoder().decode(bytes).replace(OWN, (before) => `${before}${BUILD?.version}/`);
 }
 
 /** @param {string} path */

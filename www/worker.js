@@ -7,9 +7,8 @@
 import { bytes, sleep } from "./bytes.js";
 import { engine } from "./engine.js";
 import { fingerprint } from "./fingerprint.js";
+import { compute, joined } from "./reading.js";
 
-/** Pause before asking again when all that memory allows is in flight. */
-const WAIT_MS = 20;
 /** The comparison is computed at most this often while rows come in. */
 const COMPARISON_EVERY_MS = 250;
 /** Rows are posted at most this often: each post costs the page a repaint. */
@@ -75,7 +74,6 @@ const requests = {
    */
   async analyze({ files, options, kept }, tell) {
     const { wasm, threads } = await ready();
-    const byName = new Map(files.map((file) => [file.name, file]));
     const analysis = new wasm.Analysis(await open(wasm, files), options, threads);
     if (kept) analysis.keep(kept.head, kept.rows);
     running = analysis;
@@ -102,7 +100,7 @@ const requests = {
     };
     try {
       report(false); // what is kept
-      await compute(analysis, byName, () => report(false));
+      await compute(analysis, [files], () => report(false));
       report(true);
     } catch (error) {
       tell({ rows }); // what is finished stays
@@ -155,7 +153,7 @@ const requests = {
       release(model);
     }
     try {
-      detail.begin(await joined(detail.source(), new Map(files.map((file) => [file.name, file]))), threads > 1);
+      detail.begin(await joined(detail.source(), [files]), threads > 1);
       for (;;) {
         await sleep(PART_MS);
         current();
@@ -241,25 +239,10 @@ async function timed(wasm, model, files, { name, options, work }, threads) {
   const analysis = new wasm.Analysis(model, options, threads);
   try {
     const began = performance.now();
-    await compute(analysis, new Map(files.map((file) => [file.name, file])), () => void analysis.take_finished());
+    await compute(analysis, [files], () => void analysis.take_finished());
     return { name, work, seconds: (performance.now() - began) / 1000 };
   } finally {
     release(analysis);
-  }
-}
-
-/**
- * To the end of a run.
- * @param {any} analysis @param {Map<string, Source>} files
- * @param {() => void} step after every step: takes what is finished
- */
-async function compute(analysis, files, step) {
-  for (;;) {
-    const next = analysis.next();
-    if (next.kind === "done") return;
-    if (next.kind === "read") await read(analysis, next, files);
-    else await sleep(WAIT_MS);
-    step();
   }
 }
 
@@ -298,47 +281,6 @@ function release(object) {
   } catch {
     // the page starts a fresh worker
   }
-}
-
-/**
- * One tensor: a file that can't be read costs its row, not the run; a network that is gone ends the run.
- * @param {any} analysis
- * @param {{task: number, name: string, parts: {file: string, begin: number, end: number}[]}} task
- * @param {Map<string, Source>} files
- */
-async function read(analysis, { task, parts }, files) {
-  let read;
-  try {
-    read = await joined(parts, files);
-  } catch (error) {
-    const { name, message } = describe(error);
-    if (name === "network") throw error; // the next one would fare no better
-    return analysis.fail(task, message);
-  }
-  analysis.submit(task, read);
-}
-
-/**
- * The bytes of all parts, one after another.
- * @param {{file: string, begin: number, end: number}[]} parts
- * @param {Map<string, Source>} files
- */
-async function joined(parts, files) {
-  const pieces = await Promise.all(
-    parts.map(({ file: name, begin, end }) => {
-      const file = files.get(name);
-      if (!file) throw new Error("its file is not among the opened ones");
-      return bytes(file, begin, end);
-    }),
-  );
-  if (pieces.length === 1) return pieces[0];
-  const all = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
 }
 
 /** @param {unknown} error */

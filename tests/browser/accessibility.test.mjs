@@ -72,8 +72,7 @@ describe("the keyboard alone", () => {
     await tabTo(page, ".skip");
     await page.page.keyboard.press("Enter");
     await tabTo(page, "#pick-files");
-    page.page.once("filechooser", (chooser) => chooser.setFiles(DEMO));
-    await page.page.keyboard.press("Enter");
+    await page.pick(() => page.page.keyboard.press("Enter"), DEMO);
     await page.page.waitForSelector("#analyze:enabled");
     assert.equal(await page.page.evaluate(() => document.activeElement.id), "model-name", "the focus follows");
     await tabTo(page, "#scheme-panel summary");

@@ -98,6 +98,66 @@ describe("an address", () => {
   });
 });
 
+describe("a slow server", () => {
+  const SIZE = 48 * 40 * 4;
+  const many = () => safetensors(Array.from({ length: 12 }, (_, i) => matrix(`layer.${String(i).padStart(2, "0")}.weight`, 48, 40, i)));
+  /** Where the nth tensor begins. @param {Buffer} file @param {number} n */
+  const tensor = (file, n) => file.length - (12 - n) * SIZE;
+  /** How many tensors were asked for. */
+  const asked = () => models.wanted.filter(({ begin, end }) => end - begin === SIZE).length;
+  /** A promise, and what keeps it. */
+  function gate() {
+    let open = () => {};
+    return { closed: new Promise((resolve) => (open = resolve)), open };
+  }
+
+  onModels("is asked for the next tensors while others are computed, for no more than there is room, in order", async (page) => {
+    const file = many();
+    models.files["many.safetensors"] = file;
+    const threads = Number(/(\d+) threads/.exec(await page.text("#engine"))?.[1] ?? 1);
+    await open(page, `${models.url}many.safetensors`);
+    // The third comes only when the first two are computed and shown, and others have been asked for.
+    const third = gate();
+    models.pause = (begin) => (begin === tensor(file, 2) ? third.closed : null);
+    await page.page.click("#analyze");
+    await page.finished(2);
+    await page.page.waitForTimeout(200);
+    assert.match(await page.text("#progress-text"), /^2 of 12 layers/, "in the order of the file, whose layers are all of one size");
+    assert.equal(asked(), 2 + threads + 1, "and as many are on their way as there is room for");
+    third.open();
+    await page.settled();
+    assert.equal(await page.runStatus(), "complete");
+    assert.equal(asked(), 12, "each once");
+    const report = await page.download("report.json");
+    await page.give(named("many.safetensors", file));
+    await page.analyze();
+    assert.ok((await page.download("report.json")).equals(report));
+  });
+
+  onModels("is asked for nothing more when the run has ended", async (page) => {
+    await impatient(page);
+    const file = many();
+    models.files["many.safetensors"] = file;
+    await open(page, `${models.url}many.safetensors`);
+    const second = gate();
+    models.pause = async (begin) => {
+      if (begin === tensor(file, 0)) models.etag = '"another"'; // the first tells that the file has changed
+      if (begin === tensor(file, 1)) await second.closed;
+    };
+    await page.analyze();
+    assert.match(await page.alert(), /^many\.safetensors has changed on its server/);
+    assert.equal(await page.runStatus(), "cancelled");
+    const before = models.wanted.length;
+    models.fate = () => "drop"; // would be tried again
+    second.open();
+    await page.page.waitForTimeout(500);
+    assert.equal(models.wanted.length, before);
+    Object.assign(models, { etag: '"one"', fate: () => null, pause: () => null });
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+  });
+});
+
 describe("a name on the hub", () => {
   onModels("is looked up there and read from there", async (page) => {
     const asked = [];

@@ -5,6 +5,12 @@ import { join } from "node:path";
 import { describe } from "node:test";
 import { SHOTS, onPage } from "./frame.mjs";
 
+/** The part of the page that www/picture.png shows: from the results' heading to the end of the map. @param {import("playwright-core").Page} page */
+async function overview(page) {
+  const [top, bottom] = await page.evaluate(() => [document.getElementById("results-section"), document.getElementById("chart-heat").closest(".card")].map((element, i) => element.getBoundingClientRect()[["top", "bottom"][i]] + scrollY));
+  return { x: 0, y: top - 16, width: 1280, height: bottom - top + 24 };
+}
+
 describe("looks", () => {
   for (const [name, options] of [
     ["light", { colorScheme: "light" }],
@@ -20,6 +26,7 @@ describe("looks", () => {
       await page.page.waitForTimeout(1000);
       assert.ok(await page.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out sideways");
       await page.page.screenshot({ path: join(SHOTS, `${name}-results.png`), fullPage: true });
+      if (name === "light") await page.page.screenshot({ path: join(SHOTS, "picture.png"), fullPage: true, clip: await overview(page.page) });
     }, { options });
   }
 });

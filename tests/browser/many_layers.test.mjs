@@ -1,17 +1,24 @@
 // A model of very many layers at eight levels: 16,000 rows stream in, and the page stays usable.
 import assert from "node:assert/strict";
 import { describe } from "node:test";
-import { named, onPage } from "./frame.mjs";
+import { named, onPage, stage } from "./frame.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 
 const LAYERS = 2000;
 const LEVELS = ["fp16", "8bit", "7bit", "6bit", "5bit", "4bit", "3bit", "2bit"];
-/** Nothing may block the page for longer: on an idle machine the longest task has 200 ms, on a busy one some times that. */
-const LONGEST_TASK_MS = 1000;
+/** Nothing may block the page for longer than 200 ms. What is compared is a task's own processor time, half of that: how long it takes with all that runs beside it is the machine's affair. */
+const LONGEST_TASK_MS = 100;
 /** Of the page; its worker, beside wasm's memory, took half as much when both were measured (measureUserAgentSpecificMemory needs a minute). */
 const MEMORY = 300e6;
 /** See flow.test.mjs. */
 const SHIFT = 0.02;
+
+/** The most processor time that a task of a page's main thread took, in milliseconds. @param {any[]} events of a trace */
+function longestTask(events) {
+  const mains = new Set(events.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain").map(({ pid, tid }) => `${pid} ${tid}`));
+  const tasks = events.filter(({ name, pid, tid }) => name === "ThreadControllerImpl::RunTask" && mains.has(`${pid} ${tid}`));
+  return Math.max(...tasks.map(({ tdur }) => tdur ?? 0)) / 1000;
+}
 
 describe("2,000 layers at 8 levels", () => {
   onPage("stream in without blocking the page, jumps or much memory", async (page, t) => {
@@ -26,14 +33,15 @@ describe("2,000 layers at 8 levels", () => {
       window.tasks = [];
       new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: "longtask" });
     });
+    await stage.browser.startTracing(page.page, { categories: ["-*", "toplevel"] });
     await page.analyze();
+    const longest = longestTask(JSON.parse(await stage.browser.stopTracing()).traceEvents);
     assert.equal(await page.runStatus(), "complete");
     assert.equal(await page.text("#layer-count"), "2,000 rows");
 
     const { shifted, tasks, rows } = await page.page.evaluate(() => ({ shifted: window.shifted, tasks: window.tasks, rows: document.querySelectorAll("#layers-table tbody tr").length }));
-    const longest = Math.max(0, ...tasks);
-    t.diagnostic(`longest task ${longest} ms, ${tasks.length} over 50 ms, layout shift ${shifted}`);
-    assert.ok(longest <= LONGEST_TASK_MS, `a task of ${longest} ms`);
+    t.diagnostic(`longest task ${longest} ms of processor time; ${Math.max(0, ...tasks)} ms by the clock, ${tasks.length} over 50 ms; layout shift ${shifted}`);
+    assert.ok(longest > 1 && longest <= LONGEST_TASK_MS, `a task of ${longest} ms`);
     assert.ok(shifted < SHIFT, `the page moved by ${shifted}`);
     assert.ok(rows < 120, `${rows} rows of the table are in the page`);
 

@@ -13,6 +13,10 @@ const good = (files) => ({
   status: null,
   /** What becomes of the nth range request: "drop" breaks the connection in the middle. @type {(n: number) => "drop" | number | null} */
   fate: () => null,
+  /** What the request of a range waits for before it is answered. @type {(begin: number, end: number) => Promise<void> | null} */
+  pause: () => null,
+  /** Ranges that were asked for. @type {{begin: number, end: number}[]} */
+  wanted: [],
   /** Ranges that were sent. @type {{path: string, begin: number, end: number}[]} */
   sent: [],
   asked: 0,
@@ -26,14 +30,19 @@ export async function serveModels() {
     behave: (files) => void Object.assign(site, good(files)),
     close: () => new Promise((resolve) => server.close(resolve).closeAllConnections()),
   };
-  const server = createServer((request, response) => {
+  const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname).slice(1);
+    const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
+    if (range) {
+      const [begin, end] = [Number(range[1]), Number(range[2]) + 1];
+      site.wanted.push({ begin, end });
+      await site.pause(begin, end);
+    }
     const headers = { ...(site.cors ? { "Access-Control-Allow-Origin": "*" } : {}), ...(site.cors && site.exposed ? { "Access-Control-Expose-Headers": "ETag, Content-Range" } : {}), ETag: site.etag };
     const file = site.files[path];
     const fate = request.method === "HEAD" ? null : site.fate(site.asked++);
     const status = site.status ?? (typeof fate === "number" ? fate : file ? null : 404);
     if (status) return response.writeHead(status, headers).end();
-    const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
     if (request.method === "HEAD" || !range || !site.ranges) {
       response.writeHead(200, { ...headers, "Content-Length": file.length });
       return request.method === "HEAD" ? response.end() : response.end(file);

@@ -58,6 +58,17 @@ class Page {
     await this.settled();
   }
 
+  /**
+   * Hands files to the dialog that `open` opens. That dialogs are caught is a message to the page like others, which a key pressed right after
+   * it overtakes when the page is busy: then the browser's own dialog opens, and no test hears of it. So the page is asked something in between.
+   */
+  async pick(open, files) {
+    const chosen = this.page.waitForEvent("filechooser");
+    const [chooser] = await Promise.all([chosen, this.page.evaluate(() => {}).then(open)]);
+    await chooser.setFiles(files);
+    await this.settled();
+  }
+
   /** Drops files made of bytes. @param {{name: string, buffer: Buffer}[]} files */
   async drop(files) {
     const transfer = await this.page.evaluateHandle(

@@ -1,7 +1,7 @@
 // @ts-check
 /** @import { Head, Row, LayerInfo } from "../types.js" */
 import { events, make, shown } from "../ui/dom.js";
-import { Rows, measured } from "../ui/metrics.js";
+import { Rows, measured, onAxis } from "../ui/metrics.js";
 import { NONE } from "../ui/numbers.js";
 import { chart } from "./chart.js";
 import { mark, palette } from "./palette.js";
@@ -38,8 +38,8 @@ export function byLayer() {
   );
 
   /** @param {LayerInfo} layer @param {string} level */
-  function number(layer, level) {
-    const x = rows?.number(layer.layer_id, level, choice.metric());
+  function number(layer, level, metric = choice.metric()) {
+    const x = rows?.number(layer.layer_id, level, metric);
     return Number.isFinite(x) ? /** @type {number} */ (x) : null;
   }
 
@@ -61,7 +61,7 @@ export function byLayer() {
     const colours = palette();
     const metric = choice.metric();
     const isAlpha = metric.key === "alpha";
-    const lines = levels.map(({ name }) => (hidden.has(name) ? [] : layers.map((layer) => number(layer, name))));
+    const lines = levels.map(({ name }) => (hidden.has(name) ? [] : layers.map((layer) => number(layer, name, metric))));
     const isLog = log.checked && lines.flat().every((x) => x === null || x > 0);
     const axis = { axisLine: { lineStyle: { color: colours.line } }, axisLabel: { color: colours.quiet }, splitLine: { lineStyle: { color: colours.line } } };
     return {
@@ -83,7 +83,7 @@ export function byLayer() {
         type: isLog ? "log" : "value",
         name: metric.label,
         nameTextStyle: { color: colours.quiet, align: "left" },
-        axisLabel: { color: colours.quiet, formatter: (/** @type {number} */ x) => (isAlpha ? String(x) : metric.text(x)) },
+        axisLabel: { color: colours.quiet, formatter: onAxis(metric.text) },
         scale: !isAlpha,
         min: !isAlpha ? undefined : isLog ? 1 : (/** @type {{min: number}} */ { min }) => Math.min(0, Math.floor(min)),
       },
@@ -122,6 +122,8 @@ export function byLayer() {
           connectNulls: false,
           symbol: colours.symbol(i),
           symbolSize: i === 0 ? 6 : 8,
+          // no more points than pixels, the extremes among them
+          sampling: layers.length > MARKED ? "minmax" : undefined,
           showSymbol: layers.length <= MARKED,
           showAllSymbol: layers.length <= MARKED,
           itemStyle: { color: colours.level(i) },

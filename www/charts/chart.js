@@ -49,30 +49,44 @@ export function chart(id, label, option, height, pick, pickPlace) {
     return library;
   }
 
+  /** Once, when there is something to draw. @param {any} echarts */
+  function prepare(echarts) {
+    drawn = echarts.init(canvas);
+    if (pick) drawn.on("click", pick);
+    if (pickPlace) {
+      drawn.getZr().on("click", ({ offsetX, offsetY }) => {
+        const place = [offsetX, offsetY];
+        if (drawn.containPixel({ gridIndex: 0 }, place)) pickPlace(drawn.convertFromPixel({ gridIndex: 0 }, place));
+      });
+    }
+  }
+
   async function draw() {
     timer = 0;
     width = canvas.clientWidth;
     if (width === 0) return;
-    if (!option(width)) return;
+    if (!drawn && !option(width)) return;
     const echarts = await load();
     await turn();
+    if (!drawn) {
+      // The first time code runs that was never run before: in parts, or it would hold the page for long.
+      prepare(echarts);
+      await turn();
+      show({ ...option(width), series: [] });
+      await turn();
+    }
     const began = performance.now();
     const now = option(width); // rows may have come while the library was loading
     if (!now) return;
+    show(now);
+    cost = performance.now() - began;
+  }
+
+  /** @param {object} now the option */
+  function show(now) {
     if (height) canvas.style.height = `${height(width)}px`;
-    if (!drawn) {
-      drawn = echarts.init(canvas);
-      if (pick) drawn.on("click", pick);
-      if (pickPlace) {
-        drawn.getZr().on("click", ({ offsetX, offsetY }) => {
-          const place = [offsetX, offsetY];
-          if (drawn.containPixel({ gridIndex: 0 }, place)) pickPlace(drawn.convertFromPixel({ gridIndex: 0 }, place));
-        });
-      }
-    }
     if (drawn.getWidth() !== canvas.clientWidth || drawn.getHeight() !== canvas.clientHeight) drawn.resize(); // it draws, too
     drawn.setOption({ animation: false, ...now }, { notMerge: false, replaceMerge: ["series", "grid", "xAxis", "yAxis", "title", "visualMap"] });
-    cost = performance.now() - began;
   }
 
   /** @param {boolean} [now] if it is in sight; else soon */

@@ -1,5 +1,5 @@
 // @ts-check
-/** Colours and marks of the charts, taken from style.css so that light and dark are said once. */
+/** Colours and marks of the charts, taken from style/colours.css so that light and dark are said once. */
 
 /** The scheme the reader prefers; charts redraw when it changes. */
 export const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -17,12 +17,13 @@ const MARKS = [
 ];
 /** Places of the --shade-… and --side-… colours. */
 const SHADES = [0, 1, 2, 3, 4];
-/** How many --level-… colours style.css names. */
+/** How many --level-… colours style/colours.css names. */
 const COLOURS = 8;
 
 export function palette() {
   const style = getComputedStyle(document.documentElement);
   const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+  const levels = Array.from({ length: COLOURS }, (_, i) => colour(`--level-${i}`));
   return {
     ink: colour("--ink"),
     quiet: colour("--quiet"),
@@ -32,7 +33,7 @@ export function palette() {
     // in SVG the names stand in an attribute, which ECharts does not escape
     font: style.fontFamily.replaceAll('"', "'"),
     /** @param {number} i the place of the level in the run; 0 is the baseline */
-    level: (i) => colour(`--level-${i % COLOURS}`),
+    level: (i) => levels[i % COLOURS],
     /** From little to much of one colour, and from below zero over nothing to above. */
     sequential: SHADES.map((i) => colour(`--shade-${i}`)),
     diverging: SHADES.map((i) => colour(`--side-${i}`)),

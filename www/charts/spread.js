@@ -1,7 +1,7 @@
 // @ts-check
 /** @import { Head, Row } from "../types.js" */
 import { make } from "../ui/dom.js";
-import { measured } from "../ui/metrics.js";
+import { measured, onAxis } from "../ui/metrics.js";
 import { NONE } from "../ui/numbers.js";
 import { chart } from "./chart.js";
 import { palette } from "./palette.js";
@@ -41,7 +41,7 @@ export function spread() {
       ...base,
       grid: { left: 58, right: 12, top: 26, bottom: slanted ? 78 : 34 },
       xAxis: { ...axis, type: "category", data: levels.map(({ name }, i) => (i === 0 ? "as stored" : name)), splitLine: { show: false }, axisLabel: { color: colours.quiet, interval: 0, rotate: slanted ? 45 : 0 } },
-      yAxis: { ...axis, type: "value", scale: true, name: metric.label, nameTextStyle: { color: colours.quiet, align: "left" }, axisLabel: { color: colours.quiet, formatter: (/** @type {number} */ x) => metric.text(x) } },
+      yAxis: { ...axis, type: "value", scale: true, name: metric.label, nameTextStyle: { color: colours.quiet, align: "left" }, axisLabel: { color: colours.quiet, formatter: onAxis(metric.text) } },
       tooltip: {
         ...tip,
         formatter: ({ dataIndex }) => {

@@ -34,12 +34,12 @@ export function summary() {
     const columns = across(width);
     const panel = width / columns - GAP.x - 8;
     const place = (/** @type {number} */ i) => ({ left: GAP.x - 4 + (i % columns) * (panel + GAP.x + 8), top: GAP.top + Math.floor(i / columns) * (PANEL + GAP.top + GAP.bottom), width: panel, height: PANEL });
-    const slanted = panel / levels.length < 42;
+    const crowded = panel / levels.length < 26;
     return {
       ...base,
       title: PANELS.map(({ title }, i) => ({ text: title, left: place(i).left, top: place(i).top - GAP.top + 6, padding: 0, textStyle: { color: colours.ink, fontSize: 13, fontWeight: 600 } })),
       grid: PANELS.map((_, i) => place(i)),
-      xAxis: PANELS.map((_, i) => ({ ...axis, gridIndex: i, type: "category", data: levels.map(({ name }, i) => (i === 0 ? "stored" : name)), splitLine: { show: false }, axisLabel: { color: colours.quiet, fontSize: 11, interval: slanted ? "auto" : 0, hideOverlap: true } })),
+      xAxis: PANELS.map((_, i) => ({ ...axis, gridIndex: i, type: "category", data: levels.map(({ name }, i) => (i === 0 ? "stored" : name)), splitLine: { show: false }, axisLabel: { color: colours.quiet, fontSize: 11, interval: crowded ? "auto" : 0, hideOverlap: true } })),
       yAxis: PANELS.map((_, i) => ({ ...axis, gridIndex: i, type: "value", splitNumber: 3, max: i === 2 ? 1 : undefined, interval: i === 2 ? 0.5 : undefined, axisLabel: { color: colours.quiet, formatter: i === 2 ? (/** @type {number} */ x) => `${100 * x}%` : undefined } })),
       tooltip: { ...tip, formatter: ({ seriesIndex, dataIndex }) => tipOf(seriesIndex, dataIndex) },
       series: PANELS.map(({ title, of }, i) => ({

@@ -1,6 +1,7 @@
 // @ts-check
 /** @import { ComparisonRow, Head } from "../types.js" */
 import { make } from "../ui/dom.js";
+import { onAxis } from "../ui/metrics.js";
 import { fixed, percent, value } from "../ui/numbers.js";
 import { chart } from "./chart.js";
 import { palette } from "./palette.js";
@@ -51,12 +52,14 @@ export function trade() {
     const colours = palette();
     const { axis, tip, base } = frame(colours);
     const { label, text, scale } = damage();
+    // room beside the first and the last
+    const [low, high] = all.length ? [Math.max(0, Math.floor(all[0].bits - 0.25)), Math.ceil(all[all.length - 1].bits + 0.25)] : [0, 8];
     const isLog = scale === "log" && all.every(({ harm }) => harm > 0);
     return {
       ...base,
       grid: { left: 58, right: 24, top: 30, bottom: 46 },
-      xAxis: { ...axis, type: "value", scale: true, name: "bits per weight", nameLocation: "middle", nameGap: 28, splitLine: { show: false }, minInterval: 1 },
-      yAxis: { ...axis, type: isLog ? "log" : "value", scale: true, name: label, nameTextStyle: { color: colours.quiet, align: "left" }, axisLabel: { color: colours.quiet, formatter: text } },
+      xAxis: { ...axis, type: "value", min: low, max: high, interval: high - low <= 12 ? 1 : undefined, name: "bits per weight", nameLocation: "middle", nameGap: 28, splitLine: { show: false }, minInterval: 1 },
+      yAxis: { ...axis, type: isLog ? "log" : "value", scale: true, name: label, nameTextStyle: { color: colours.quiet, align: "left" }, axisLabel: { color: colours.quiet, formatter: onAxis(text) } },
       tooltip: {
         ...tip,
         formatter: ({ data }) => make("div", { className: "chart-tip" }, make("strong", {}, data.row.label), make("div", {}, `${fixed(data.row.bits_per_weight_mean, 3)} bits per weight, ${label.toLowerCase()} ${text(data.row[measure.value])}`)),

@@ -47,6 +47,11 @@ function number(x) {
   return typeof x === "number" ? x : NaN;
 }
 
+/** How a metric's numbers stand on an axis: without the zeros that make a column of a table. @param {(x: number) => string} text */
+export function onAxis(text) {
+  return (/** @type {number} */ x) => text(x).replace(/(\.\d*?)0+(?=%|$)/, "$1").replace(/\.(?=%|$)/, "");
+}
+
 /** A metric's number less the baseline's. @param {Metric} metric @returns {Metric} */
 export function changeOf(metric) {
   return { ...metric, text: (x) => `${x > 0 ? "+" : ""}${metric.text(x)}` };
@@ -54,7 +59,7 @@ export function changeOf(metric) {
 
 /** The rows of a run by layer and level; the first slice where kernels are analysed in slices. */
 export class Rows {
-  /** @type {Map<string, Row>} */
+  /** By level, then by layer: they are looked up for every point of every picture. @type {Map<string, Map<number, Row>>} */
   #rows = new Map();
   /** @type {Head} */
   head;
@@ -67,17 +72,20 @@ export class Rows {
   /** @param {Row[]} rows */
   add(rows) {
     for (const row of rows) {
-      if (!(Number(row.measures?.slice_id ?? 0) > 0)) this.#rows.set(`${row.layer_id} ${row.quantization}`, row);
+      if (Number(row.measures?.slice_id ?? 0) > 0) continue;
+      let layers = this.#rows.get(row.quantization);
+      if (!layers) this.#rows.set(row.quantization, (layers = new Map()));
+      layers.set(row.layer_id, row);
     }
   }
 
   /** @param {number} layer @param {string} level */
   at(layer, level) {
-    return this.#rows.get(`${layer} ${level}`);
+    return this.#rows.get(level)?.get(layer);
   }
 
   all() {
-    return [...this.#rows.values()];
+    return [...this.#rows.values()].flatMap((layers) => [...layers.values()]);
   }
 
   /** @param {number} layer @param {string} level @param {Metric} metric @param {boolean} against whether less the baseline's */

@@ -76,7 +76,7 @@ export function rowWindow(box, table, body, line) {
       body.replaceChildren(above, below);
       place(0, whole ? count : 2 * MARGIN);
       if (whole) [above, below].forEach((each) => each.remove());
-      else look();
+      else asked ||= requestAnimationFrame(look); // now it would lay out the whole page in the middle of this task
     },
     /** The row, if it is in the page. @param {number} i */
     row(i) {

@@ -1,0 +1,79 @@
+// @ts-check
+/**
+ * From a run's wishes to the bytes it gets: as many tensors are read at a time as the engine has room for, so that a network never waits for the
+ * processor, nor the processor for the network.
+ * @import { Source } from "./types.js"
+ */
+import { bytes, sleep } from "./bytes.js";
+
+/** Pause before asking again when all that memory allows is in flight. */
+const WAIT_MS = 20;
+
+/**
+ * A stretch of a file; `model` says of which list of files, of the first if nothing.
+ * @typedef {{model?: number, file: string, begin: number, end: number}} Part
+ * @typedef {{kind: "read", task: number, name: string, parts: Part[]} | {kind: "wait"} | {kind: "done"}} Next
+ * @typedef {{bytes: Uint8Array} | {error: unknown}} Read
+ */
+
+/**
+ * To the end of a run. Tensors are computed in the engine's order, whichever arrives first. A file that can't be read costs its row, not the run; a
+ * network that is gone ends the run, and so do requests that are still under way.
+ * @param {{next(): Next, submit(task: number, bytes: Uint8Array): void, fail(task: number, message: string): void}} run
+ * @param {Source[][]} sources the files of its models
+ * @param {() => void} step after every step: takes what is finished
+ */
+export async function compute(run, sources, step) {
+  const end = new AbortController();
+  /** @type {{task: number, read: Promise<Read>}[]} */
+  const reading = [];
+  try {
+    for (;;) {
+      const next = run.next();
+      if (next.kind === "done") return;
+      if (next.kind === "read") {
+        const read = joined(next.parts, sources, end.signal).then((bytes) => ({ bytes }), (error) => ({ error }));
+        reading.push({ task: next.task, read });
+        continue;
+      }
+      // What is finished is taken while the next bytes are still on their way.
+      const read = await Promise.race([reading[0]?.read ?? sleep(WAIT_MS), sleep(WAIT_MS)]);
+      if (read) give(run, reading.shift()?.task ?? 0, read);
+      step();
+    }
+  } finally {
+    end.abort();
+  }
+}
+
+/** @param {Parameters<typeof compute>[0]} run @param {number} task @param {Read} read */
+function give(run, task, read) {
+  if ("bytes" in read) return run.submit(task, read.bytes);
+  const { error } = read;
+  if (error instanceof Error && error.name === "network") throw error; // the next one would fare no better
+  run.fail(task, error instanceof Error || error instanceof DOMException ? error.message : String(error));
+}
+
+/**
+ * The bytes of all parts, one after another.
+ * @param {Part[]} parts
+ * @param {Source[][]} sources
+ * @param {AbortSignal} [unwanted] nobody waits for them any more
+ */
+export async function joined(parts, sources, unwanted) {
+  const pieces = await Promise.all(
+    parts.map(({ model = 0, file: name, begin, end }) => {
+      const file = sources[model].find((each) => each.name === name);
+      if (!file) throw new Error("its file is not among the opened ones");
+      return bytes(file, begin, end, unwanted);
+    }),
+  );
+  if (pieces.length === 1) return pieces[0];
+  const all = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}

@@ -1,13 +1,15 @@
 //! Where `WeightWatcher` does something odd: right by default, as the tool with `--compat weightwatcher`. One test for each
 //! entry of the README's table that a user can see; what the tool itself says is in `weightwatcher.rs`, `variants.rs` and
 //! `combinations.rs`, ids and the order of rows, which need several files, in `src/analysis/layers.rs`, fingers and `xmax` in
-//! `src/powerlaw/options.rs`, the underflow of `detX` in `src/spectrum/erg.rs`.
+//! `src/powerlaw/options.rs`, the underflow of `detX` in `src/spectrum/erg.rs`, other bases, adapters, kernels' sides and biases in
+//! `combinations.rs`.
 
 mod common;
 
 use std::path::Path;
 
 use common::{Table, analyse, heavytail, noise, write_model};
+use heavytail::powerlaw::peak;
 
 /// Rows x cols, of the given rank: small whole numbers, so that no sum is rounded.
 fn low_rank(rows: usize, cols: usize, rank: usize) -> Vec<f32> {
@@ -136,6 +138,125 @@ fn reciprocals_of_convolutions() {
     let (right, odd) = pooled.numbers("conv", "norm");
     assert!((right.unwrap() / (4.0 * sum) - 1.0).abs() < 1e-9);
     assert!((odd.unwrap() / right.unwrap() - 1.0).abs() > 0.01);
+}
+
+/// Quantiles of a power law with exponent 2.5 that begins at 1.1, as square roots: entries of a diagonal.
+fn pareto_roots(n: usize) -> Vec<f32> {
+    (0..n).map(|i| (1.1 * (1.0 - (i as f64 + 0.5) / n as f64).powf(-1.0 / 1.5)).sqrt() as f32).collect()
+}
+
+/// An upper end for the law: in the tool the exponent is that of the law without one.
+#[test]
+fn forced_upper_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    let roots = pareto_roots(60);
+    write_model(&model, &[("a.weight", &[60, 60], &diagonal(60, |i| roots[i]))]);
+    let both = Both::run(&model, &["--xmax", "force"]);
+    let without_end = |table: &Table| {
+        let xmin = table.number("a", "xmin").unwrap();
+        let tail = roots.iter().map(|root| f64::from(*root).powi(2)).filter(|v| *v >= xmin * (1.0 - 1e-9));
+        let logarithms: Vec<f64> = tail.map(|v| (v / xmin).ln()).collect();
+        1.0 + logarithms.len() as f64 / logarithms.iter().sum::<f64>()
+    };
+    let difference = |table: &Table| (table.number("a", "alpha").unwrap() - without_end(table)).abs();
+    assert!(difference(&both.compat) < 1e-9, "{}", difference(&both.compat));
+    assert!(difference(&both.default) > 0.01, "{}", difference(&both.default));
+}
+
+/// The lower end that the peak of the spectrum gives xmin.
+#[test]
+fn xmin_of_e_tpl() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    // A power law with some values on top of one another, which are the peak; without what is below, some others spoil the fit.
+    let mut roots = pareto_roots(120);
+    roots.extend((0..12).map(|i| (3.0_f32 + 1e-4 * i as f32).sqrt()));
+    roots.extend((0..8).map(|i| (6.0_f32 + 1e-4 * i as f32).sqrt()));
+    write_model(&model, &[("a.weight", &[140, 140], &diagonal(140, |i| roots[i]))]);
+    let mut values: Vec<f64> = roots.iter().map(|root| f64::from(*root).powi(2)).collect();
+    values.sort_by(f64::total_cmp);
+    let peak = peak(&values).unwrap();
+    assert!((2.9..3.1).contains(&peak), "{peak}");
+    let (ours, theirs) = Both::run(&model, &["--fit", "E_TPL"]).numbers("a", "xmin");
+    assert!(ours.unwrap() >= 0.95 * peak && theirs.unwrap() < 0.95 * peak, "{ours:?} {theirs:?} {peak}");
+    assert!(theirs.unwrap() >= libm::log10(0.95 * peak));
+}
+
+/// How many values an overlap and a stack have, and what the layers of a stack are divided by.
+#[test]
+fn overlaps_and_stacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    let gauss =
+        |count: usize, stream| -> Vec<f32> { (0..count).map(|p| noise(p, stream) + noise(p, stream + 7)).collect() };
+    // The second half of the columns is ten times the first.
+    let uneven: Vec<f32> =
+        gauss(60 * 30, 2).iter().enumerate().map(|(p, w)| w * if p % 30 < 15 { 1.0 } else { 10.0 }).collect();
+    write_model(&model, &[("a.weight", &[50, 30], &gauss(50 * 30, 1)), ("b.weight", &[60, 30], &uneven)]);
+    let both = Both::run(&model, &["--intra"]);
+    assert_eq!(both.default.number("0 X 1", "num_evals"), Some(50.0));
+    // The tool's names of overlaps end in a space.
+    assert_eq!(both.compat.number("0 X 1 ", "num_evals"), Some(30.0));
+    let run = |compat: &[&str]| {
+        let output = tempfile::tempdir().unwrap();
+        analyse(&model, output.path(), &[&["--quantizations", "fp16", "--stacked"], compat].concat());
+        Table::read(&output.path().join("details.csv"))
+    };
+    let (ours, theirs) = (run(&[]), run(&["--compat", "weightwatcher"]));
+    let norm = |table: &Table| table.number("Stacked Layer", "norm").unwrap();
+    assert!(
+        norm(&ours).is_finite() && (norm(&ours) / norm(&theirs) - 1.0).abs() > 0.1,
+        "{} {}",
+        norm(&ours),
+        norm(&theirs)
+    );
+}
+
+/// Which layers of two models belong together: of the same name, or one after another.
+#[test]
+fn pairs_of_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    let weights = |stream| -> Vec<f32> { (0..600).map(|p| noise(p, stream)).collect() };
+    write_model(&first, &[("a.weight", &[30, 20], &weights(1)), ("b.weight", &[30, 20], &weights(2))]);
+    write_model(&second, &[("b.weight", &[30, 20], &weights(2)), ("pre.b.weight", &[30, 20], &weights(3))]);
+    let distances = |compat: &str| -> Vec<(String, bool)> {
+        let (first, second) = (first.to_str().unwrap(), second.to_str().unwrap());
+        let arguments = ["distances", first, second, "--method", "raw", "--format", "json", "--compat", compat];
+        let found: serde_json::Value = serde_json::from_slice(&heavytail(arguments).stdout).unwrap();
+        let row = |row: &serde_json::Value| (row["name"].as_str().unwrap().to_owned(), row["delta_W"] == 0.0);
+        found["rows"].as_array().unwrap().iter().map(row).collect()
+    };
+    assert_eq!(distances("none"), [("b".to_owned(), true)]);
+    assert_eq!(distances("weightwatcher"), [("a".to_owned(), false), ("b".to_owned(), false)]);
+    // A base model's layer whose name has the layer's in it is the tool's choice.
+    let prefixed = folder.path().join("prefixed.safetensors");
+    write_model(&prefixed, &[("pre.a.weight", &[30, 20], &weights(1)), ("b.weight", &[30, 20], &weights(3))]);
+    let both = Both::run(&first, &["--base-model", prefixed.to_str().unwrap()]);
+    assert_eq!(both.default.names().collect::<Vec<_>>(), ["b"]);
+    // In the order of the files `b` comes before `pre.a`: the walk is past it when `a` is looked for.
+    assert_eq!(both.compat.names().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(both.numbers("b", "norm").0, both.numbers("b", "norm").1);
+}
+
+/// Without a Marchenko-Pastur fit the tool has -1 spikes.
+#[test]
+fn smoothing_without_a_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let [model, output] = ["model", "output"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    write_model(&model, &[("zero.weight", &[20, 30], &[0.0; 600])]);
+    for (command, compat, says) in [
+        (&["smooth", "--method", "rmt"][..], "none", "20 of 20"),
+        (&["smooth", "--method", "rmt"][..], "weightwatcher", "19 of 20"),
+        (&["sharpen"][..], "none", "20 of 20"),
+        (&["sharpen"][..], "weightwatcher", "1 of 20"),
+    ] {
+        let files = [model.to_str().unwrap(), "-o", output.to_str().unwrap(), "--compat", compat];
+        let result = heavytail([command, &files].concat());
+        let said = String::from_utf8_lossy(&result.stdout);
+        assert!(said.contains(&format!("zero: {says} components")), "{command:?} {compat}: {said}");
+    }
 }
 
 /// What the tool refuses and we take.

@@ -154,8 +154,8 @@ impl Need {
 
     /// The weights in f32, with the file's bytes beside them while they are decoded, and for each level at once what
     /// [`level`] says; where a level is not elementwise, also the dequantized weights and, at worst, a byte and a part of a
-    /// scale for each of them.
-    pub fn whole(layer: &Layer, choices: &[Choice], (info, _): (&TensorInfo, &Options)) -> Self {
+    /// scale for each of them. Measures that look at the weights have copies of them, and eigenvectors.
+    pub fn whole(layer: &Layer, choices: &[Choice], (info, options): (&TensorInfo, &Options)) -> Self {
         let (n, _) = layer.gram_shape();
         let (rows, cols) = layer.matrix_shape();
         let elements = (rows as u64).saturating_mul(cols as u64);
@@ -168,7 +168,16 @@ impl Need {
             _ => weights.saturating_add(info.bytes()),
         };
         let of_whole_levels = if whole_levels(layer, choices) { elements.saturating_mul(6) } else { 0 };
-        let per_level = level(n as u64).saturating_add(of_whole_levels);
+        // As the level leaves them; in random order; the error, and all bits in order.
+        let copies = match options {
+            Options { errors: true, .. } => 3,
+            Options { randomize: true, .. } | Options { trust: true, .. } => 2,
+            Options { vectors: true, .. } | Options { farms: 1.., .. } => 1,
+            _ => 0,
+        };
+        let vectors = if options.vectors { 24 } else { 0 } * (n as u64).saturating_mul(n as u64);
+        let of_measures = elements.saturating_mul(4 * copies).saturating_add(vectors);
+        let per_level = level(n as u64).saturating_add(of_whole_levels).saturating_add(of_measures);
         Self { in_slices: false, levels: choices.len(), weights, decoding, per_level }
     }
 
@@ -303,5 +312,8 @@ mod tests {
         assert!(!Need::new(&layer, &naive, (&halves(&layer), &looking), &soft).in_slices);
         let permuted = TensorInfo { storage: Storage::Strided(vec![1, 1000]), ..halves(&layer) };
         assert!(!Need::new(&layer, &naive, (&permuted, &Options::default()), &soft).in_slices);
+        // Three copies of the weights for the errors.
+        let bytes = |options| Need::whole(&layer, &naive, (&halves(&layer), options)).bytes(1);
+        assert_eq!(bytes(&looking) - bytes(&Options::default()), 12 * 4_000_000);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //!     cargo bench --bench core [--features peers] [-- SECTION ... [--large] [--sizes=N,...]]
 //!
-//! Sections: kernels, eigenvalues, singular, growth, powerlaw, accuracy; all of them when none is named. `--large` adds
-//! n = 8192 (minutes). OpenBLAS takes part if HEAVYTAIL_PYTHON names a Python with scipy, in accuracy if it is installed; faer with the
+//! Sections: kernels, eigenvalues, singular, vectors, growth, powerlaw, accuracy; all of them when none is named. `--large`
+//! adds n = 8192 (minutes). OpenBLAS takes part if HEAVYTAIL_PYTHON names a Python with scipy, in accuracy if it is installed; faer with the
 //! feature. Times are processor time, best of several runs.
 
 use std::process::Command;
@@ -14,8 +14,8 @@ use heavytail::cli::speed::{
 use heavytail::kernel::{Blas, Kernel, Panel};
 use heavytail::matrix::Matrix;
 use heavytail::powerlaw::fit_weightwatcher;
-use heavytail::spectrum::GramBuilder;
 use heavytail::spectrum::eigen::tiled_eigenvalues;
+use heavytail::spectrum::{Components, GramBuilder};
 use nalgebra::DMatrix;
 
 /// nalgebra takes minutes beyond these.
@@ -49,10 +49,11 @@ fn main() {
     if bench.python.is_none() {
         println!("HEAVYTAIL_PYTHON names no Python with scipy: nothing to compare with but nalgebra");
     }
-    let sections: [Section; 6] = [
+    let sections: [Section; 7] = [
         ("kernels", Bench::kernels),
         ("eigenvalues", Bench::eigenvalues),
         ("singular", Bench::singular_values),
+        ("vectors", Bench::vectors),
         ("growth", Bench::growth),
         ("powerlaw", |_| power_law()),
         ("accuracy", Bench::accuracy),
@@ -230,6 +231,31 @@ impl Bench {
 }
 
 impl Bench {
+    /// Eigenvectors of the Gram matrix of W [2n, n], and half of its singular components as smoothing takes them.
+    fn vectors(&self) {
+        println!(
+            "| n | W^T W and all vectors ms | OpenBLAS dsyevd with vectors ms | nalgebra ms | W, then half its components ms |\n\
+             |---|---|---|---|---|"
+        );
+        for n in self.sizes(&[384, 896, 2048, 4096], 8192) {
+            let w = Matrix::new(2 * n, n, bell(2 * n * n, n as u64)).expect("as many numbers as the shape says");
+            let decompose = || Components::new(&w).expect("a finite matrix");
+            let all = best(|| drop(decompose().vectors().expect("vectors")));
+            let half = best(|| drop(decompose().sum(0..n / 2).expect("components")));
+            let nalgebra = (n <= NALGEBRA_EIGENVALUES).then(|| {
+                let dense = DMatrix::from_vec(n, n, gram(self.kernel, w.values(), n).0.to_dense());
+                best(|| drop(nalgebra::SymmetricEigen::new(dense.clone())))
+            });
+            println!(
+                "| {n} | {} | {} | {} | {} |",
+                ms(all),
+                ratio(self.openblas("dsyevd_vectors", n, n), all),
+                ratio(nalgebra, all),
+                ms(half)
+            );
+        }
+    }
+
     /// Time of a whole matrix [2n, n] against its flops, m n^2 + 4/3 n^3: what a user can expect of a larger one.
     fn growth(&self) {
         println!("| n | s | GF/s | time of a flop over the mean of the largest and the least |\n|---|---|---|---|");

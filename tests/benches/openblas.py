@@ -1,6 +1,7 @@
 """Prints the best processor time of a LAPACK routine in seconds: openblas.py ROUTINE ROWS COLUMNS.
 
-ROUTINE is dsyevd (eigenvalues of a Gram matrix) or dgesdd (singular values), both without vectors.
+ROUTINE is dsyevd (eigenvalues of a Gram matrix) or dgesdd (singular values), both without vectors,
+or dsyevd_vectors.
 The caller sets OPENBLAS_NUM_THREADS=1: two threads are slower than one at these sizes on small
 machines.
 """
@@ -13,10 +14,10 @@ from scipy.linalg import lapack
 
 routine, rows, cols = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 random = np.random.default_rng(0)
-if routine == "dsyevd":
+if routine.startswith("dsyevd"):
     w = random.standard_normal((rows + rows // 4, cols))
     matrix = np.asfortranarray(w.T @ w)
-    run = lambda copy: lapack.dsyevd(copy, compute_v=0, lower=1, overwrite_a=1)
+    run = lambda copy: lapack.dsyevd(copy, compute_v=int(routine != "dsyevd"), lower=1, overwrite_a=1)
 else:
     matrix = np.asfortranarray(random.standard_normal((rows, cols)))
     run = lambda copy: lapack.dgesdd(copy, compute_uv=0, full_matrices=0, overwrite_a=1)

@@ -10,6 +10,7 @@ use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows};
 ///
 /// Column c is contiguous and holds rows c - b .. c + 2b (both halves): A\[r, c\] is `data[3 b c + b + r]`. Rows n to
 /// n + 3b are zero, so that kernels need not know where the matrix ends.
+#[derive(Clone)]
 pub(super) struct Band {
     pub n: usize,
     pub width: usize,
@@ -29,6 +30,11 @@ impl Band {
     /// Index of A\[r, c\].
     pub fn index(&self, row: usize, column: usize) -> usize {
         self.step() * column + self.width + row
+    }
+
+    /// A\[r, c\]; r >= c.
+    pub fn at(&self, row: usize, column: usize) -> f64 {
+        self.data[self.index(row, column)]
     }
 
     /// Sets A\[r, c\] and, where the band keeps it, A\[c, r\]; r >= c.
@@ -57,6 +63,30 @@ impl Band {
 /// # Source
 /// Bischof, Lang, Sun: A framework for symmetric band reduction (2000); Dongarra, Sorensen, Hammarling (1989) for W.
 pub(super) fn reduce(kernel: Kernel, tiles: &mut SymmetricTiles, width: usize, poll: Poll) -> Result<Band, EigenError> {
+    reduce_keeping(kernel, tiles, width, poll, None)
+}
+
+/// The Q = I - V T V^T of one panel.
+pub(super) struct Reflectors {
+    /// The first row it changes.
+    pub first: usize,
+    /// V from there down, row-major \[rows, b\], as many rows as n rounded up to a multiple of b leaves.
+    pub v: Vec<f64>,
+    /// T, row-major \[b, b\].
+    pub t: Vec<f64>,
+}
+
+/// [`reduce`], keeping the panels' Q, whose product Q_1 Q_2 .. leads from the band's eigenvectors to those of A.
+///
+/// # Errors
+/// [`EigenError::Cancelled`].
+pub(super) fn reduce_keeping(
+    kernel: Kernel,
+    tiles: &mut SymmetricTiles,
+    width: usize,
+    poll: Poll,
+    mut kept: Option<&mut Vec<Reflectors>>,
+) -> Result<Band, EigenError> {
     let n = tiles.order();
     let mut band = Band::zero(n, width);
     let mut work = Panels::new(kernel, n, width);
@@ -68,6 +98,9 @@ pub(super) fn reduce(kernel: Kernel, tiles: &mut SymmetricTiles, width: usize, p
             break;
         }
         work.factor(&mut band, first);
+        if let Some(kept) = &mut kept {
+            kept.push(work.reflectors(first + width));
+        }
         work.update_and_multiply(tiles, first + width, poll)?;
         work.finish_update(first + width);
     }
@@ -173,6 +206,12 @@ impl Panels {
             }
         }
         self.factors.compact_form(&mut self.t);
+    }
+
+    /// The factored panel, which begins at row `first`.
+    fn reflectors(&self, first: usize) -> Reflectors {
+        let rows = self.v(first).chunks(2 * self.width).take(self.padded - first);
+        Reflectors { first, v: rows.flat_map(|row| &row[..self.width]).copied().collect(), t: self.t.clone() }
     }
 
     /// Applies the waiting update to rows and columns `from ..` of A and computes Y = A V, one tile after the other.

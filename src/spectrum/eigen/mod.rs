@@ -1,8 +1,10 @@
-//! Eigenvalues of real symmetric matrices, without vectors: dense -> band -> tridiagonal -> values.
+//! Eigenvalues of real symmetric matrices: dense -> band -> tridiagonal -> values; and vectors, from the band.
 
 mod band;
 pub(super) mod chase;
+mod inverse;
 pub(super) mod tridiagonal;
+pub(super) mod vectors;
 
 use rayon::prelude::*;
 

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
- * @import { Options, Head, Row, ComparisonRow, Verdict, Progress, Status, Engine, News, Estimate, Source, DetailPart, Fit } from "./types.js"
+ * @import { Options, Head, Row, ComparisonRow, Verdict, Progress, Status, Engine, News, Estimate, Source, DetailPart, Fit, PairNews, PairReport, PairRow, PairSpectra } from "./types.js"
  */
 import { Messenger, RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
@@ -20,6 +20,7 @@ const THREADS_PATIENCE_MS = 15_000;
  * @property {Source[]} files
  * @property {Head} head
  * @property {number} ignored files that were given but are no part of the model
+ * @property {number | null} lora_alpha what an adapter's settings beside it say of its scale
  *
  * @typedef {object} Run what the results below the model show
  * @property {Head} head
@@ -27,11 +28,21 @@ const THREADS_PATIENCE_MS = 15_000;
  * @property {ComparisonRow[]} comparison
  * @property {Verdict | null} verdict
  * @property {Model | null} model whose rows these are
+ * @property {Model | null} base from which they are the differences, or to which adapters were added
  * @property {Progress} progress
  * @property {"running" | Status} status
  * @property {number} began milliseconds, as performance.now() counts
  *
- * @typedef {"engine" | "phase" | "model" | "run" | "rows" | "comparison" | "progress" | "alert"} Change
+ * @typedef {object} Pairs the comparison of two models
+ * @property {Model} first
+ * @property {Model} second
+ * @property {Options} options
+ * @property {PairReport | null} report of what is finished
+ * @property {Progress} progress
+ * @property {"running" | Status} status
+ * @property {number} began as of a run
+ *
+ * @typedef {"engine" | "phase" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "alert"} Change
  */
 
 export class Controller {
@@ -43,6 +54,14 @@ export class Controller {
   model = null;
   /** @type {Run | null} */
   run = null;
+  /** The model that the opened one is compared with. @type {Model | null} */
+  second = null;
+  /** Whether it is also the base model of runs. */
+  asBase = false;
+  /** @type {Pairs | null} */
+  pairs = null;
+  /** What runs while the phase is "running". @type {"run" | "pairs"} */
+  running = "run";
   /** One sentence, or "" when all is well. */
   alert = "";
 
@@ -108,26 +127,55 @@ export class Controller {
    * @returns {Promise<boolean>} whether there is a new model
    */
   async open(give, options) {
-    if (this.phase === "broken") return false;
+    const model = await this.#open(give, options);
+    if (!model) return false;
+    this.model = model;
+    this.closeSecond();
+    this.#tell("model");
+    return true;
+  }
+
+  /** The same with the model that the opened one is compared with. @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give @param {() => Options} options */
+  async openSecond(give, options) {
+    const model = this.model && (await this.#open(give, options));
+    if (!model) return false;
+    this.second = model;
+    this.asBase = false;
+    this.#tell("second");
+    return true;
+  }
+
+  closeSecond() {
+    if (!this.second) return;
+    this.second = null;
+    this.asBase = false;
+    this.#tell("second");
+  }
+
+  /**
+   * @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give
+   * @param {() => Options} options
+   * @returns {Promise<Model | null>} null if it can't be opened, or another was asked for meanwhile
+   */
+  async #open(give, options) {
+    if (this.phase === "broken") return null;
     if (this.phase === "running") {
       this.#say("An analysis is running: cancel it before you open another model.");
-      return false;
+      return null;
     }
     const opening = ++this.#openings;
     const stale = () => opening !== this.#openings;
     this.#enter("opening");
     this.#say("");
     try {
-      const { files, ignored } = chooseModel(await give());
+      const { files, ignored, adapter } = chooseModel(await give());
       await this.#started;
-      const head = await this.#request("describe", { files, options: options() });
-      if (stale()) return false;
-      this.model = { files, head, ignored };
-      this.#tell("model");
-      return true;
+      // Whether it has adapters, or goes with a base, is a question to the run.
+      const { head, lora_alpha } = await this.#request("describe", { files, adapter, options: { ...options(), peft: "no" } });
+      return stale() ? null : { files, head, ignored, lora_alpha };
     } catch (error) {
       if (!stale()) this.#fail(error, "This model can't be opened");
-      return false;
+      return null;
     } finally {
       if (!stale() && this.phase === "opening") this.#enter("idle");
     }
@@ -145,14 +193,16 @@ export class Controller {
   /** @param {Options} options */
   async #analyze(options) {
     if (!this.model || this.phase !== "idle") return;
+    this.running = "run";
     this.#enter("running");
     this.#say("");
     /** @type {Run | null} */
     let run = null;
     const began = performance.now();
     try {
-      await this.#request("analyze", { files: this.model.files, options, kept: this.#kept() }, (/** @type {News} */ news) => {
-        if (news.head) run = this.#begin(news.head);
+      const base = this.#base();
+      await this.#request("analyze", { files: this.model.files, base: base?.files ?? null, options, kept: this.#kept() }, (/** @type {News} */ news) => {
+        if (news.head) run = this.#begin(news.head, base);
         if (run) this.#receive(run, news);
       });
       this.#finish(run, "complete");
@@ -163,6 +213,67 @@ export class Controller {
     }
   }
 
+  /** The model that runs are about the difference from. */
+  #base() {
+    return this.asBase ? this.second : null;
+  }
+
+  /** Compares the opened model with the second one. @param {Options} options */
+  async compare(options) {
+    const { model: first, second } = this;
+    if (!first || !second || this.phase !== "idle") return;
+    this.running = "pairs";
+    this.#enter("running");
+    this.#say("");
+    /** @type {Pairs | null} */
+    let pairs = null;
+    const began = performance.now();
+    try {
+      await this.#request("pairs", { files: first.files, second: second.files, options }, (/** @type {PairNews} */ { report, progress }) => {
+        if (!pairs && progress) {
+          this.pairs = pairs = { first, second, options, report: null, progress, status: "running", began };
+          this.#tell("pairs");
+        }
+        if (!pairs) return;
+        pairs.progress = progress ?? pairs.progress;
+        this.#tell("pairs-progress");
+        if (!report) return;
+        pairs.report = report;
+        this.#tell("pairs-report");
+      });
+      if (pairs) /** @type {Pairs} */ (pairs).status = "complete";
+      this.#enter("idle");
+    } catch (error) {
+      if (pairs) /** @type {Pairs} */ (pairs).status = "cancelled";
+      this.#enter("idle");
+      this.#fail(error, "The comparison stopped, and the weights finished until then are kept");
+    }
+  }
+
+  /** What both opened models have in common. @param {Options} options @returns {Promise<{report: PairReport, progress: Progress}>} */
+  async match(options) {
+    if (!this.model || !this.second) throw new RemoteError({ name: "cancelled", message: "no second model" });
+    return this.#request("match", { files: this.model.files, second: this.second.files, options });
+  }
+
+  /** Both spectra of a weight of the comparison. @param {PairRow} row @returns {Promise<PairSpectra>} */
+  async pairSpectra({ name, quantized_name }) {
+    if (!this.pairs) throw new RemoteError({ name: "cancelled", message: "no comparison" });
+    const { first, second, options } = this.pairs;
+    return this.#request("spectra", { files: first.files, second: second.files, options, name, quantized_name });
+  }
+
+  /** @param {string} kind one of the files the engine can write of a comparison @returns {Promise<string | null>} */
+  async exportPairs(kind) {
+    if (!this.pairs?.report || this.pairs.status === "running") return null;
+    try {
+      return await this.#request("export_pairs", { report: this.pairs.report, kind });
+    } catch (error) {
+      this.#fail(error, `${kind} can't be written`);
+      return null;
+    }
+  }
+
   /** What tells the opened files from others. @returns {Promise<string | null>} */
   async fingerprint() {
     return this.model && this.#request("fingerprint", { files: this.model.files });
@@ -170,7 +281,7 @@ export class Controller {
 
   /** Shows rows of an earlier run over the opened model; the next run goes on from them. @param {Head} head @param {Row[]} rows @param {Status} status */
   restore(head, rows, status) {
-    const run = this.#begin(head, status);
+    const run = this.#begin(head, null, status);
     const levels = new Map(head.layers.map(({ layer_id }) => [layer_id, new Set()]));
     for (const { layer_id, quantization } of rows) levels.get(layer_id)?.add(quantization);
     const layers_done = [...levels.values()].filter(({ size }) => size === head.levels.length).length;
@@ -187,7 +298,7 @@ export class Controller {
 
   /** Rows of this model that need not be computed again; the engine leaves out those that other settings would change. @param {number} [most] */
   #kept(most = Infinity) {
-    return this.run && this.run.model === this.model && this.run.rows.length <= most ? { head: this.run.head, rows: this.run.rows } : null;
+    return this.run && this.run.model === this.model && this.run.base === this.#base() && this.run.rows.length <= most ? { head: this.run.head, rows: this.run.rows } : null;
   }
 
   /**
@@ -198,10 +309,11 @@ export class Controller {
   async estimate(options) {
     if (!this.model) throw new RemoteError({ name: "cancelled", message: "no model" });
     // Bytes over a network are read when the run is asked for, not before.
-    if (!this.model.files.every((file) => file instanceof File)) return { layers: this.model.head.layers.length, levels: options.quantizations.split(",").length, seconds: null, measured: "" };
+    const base = this.#base()?.files ?? null;
+    if (![...this.model.files, ...(base ?? [])].every((file) => file instanceof File)) return { layers: this.model.head.layers.length, levels: options.quantizations.split(",").length, seconds: null, measured: "" };
     const way = speedKey(options);
     const sample = !this.#speeds.has(way);
-    const answer = /** @type {Estimate} */ (await this.#request("estimate", { files: this.model.files, options, sample, kept: this.#kept(KEPT_FOR_ESTIMATE) }));
+    const answer = /** @type {Estimate} */ (await this.#request("estimate", { files: this.model.files, base, options, sample, kept: this.#kept(KEPT_FOR_ESTIMATE) }));
     if (answer.sample) this.#speeds.set(way, { speed: answer.sample.work / answer.sample.seconds, measured: `measured on ${answer.sample.name}` });
     const known = this.#speeds.get(way);
     return { layers: answer.layers, levels: answer.levels, seconds: known ? answer.work / known.speed : null, measured: known?.measured ?? "" };
@@ -209,12 +321,12 @@ export class Controller {
 
   /** These layers first, of those that are not computed yet. @param {number[]} layers by id */
   prioritize(layers) {
-    if (this.phase === "running") void this.#messenger?.request("prioritize", { layers }).catch(() => {});
+    if (this.phase === "running" && this.running === "run") void this.#messenger?.request("prioritize", { layers }).catch(() => {});
   }
 
   /** Goes on with other levels, layers or settings: what is finished and still wanted stays. @param {Options} options */
   async change(options) {
-    if (this.phase !== "running") return;
+    if (this.phase !== "running" || this.running !== "run") return;
     this.cancel();
     await this.#analysis;
     await this.analyze(options);
@@ -247,8 +359,8 @@ export class Controller {
    */
   async detail(name, level, onpart) {
     if (!this.run?.model) throw new RemoteError({ name: "files", message: "The file of this run is not open any more: open it again." });
-    const { model, head } = this.run;
-    await this.#request("detail", { files: model.files, options: optionsOf(head.settings), name, level }, onpart);
+    const { model, base, head } = this.run;
+    await this.#request("detail", { files: model.files, base: base?.files ?? null, options: optionsOf(head.settings), name, level }, onpart);
   }
 
   /**
@@ -269,14 +381,15 @@ export class Controller {
     this.#say("");
   }
 
-  /** @param {Head} head */
-  #begin(head, status = "running") {
+  /** @param {Head} head @param {Model | null} base @param {Run["status"]} status */
+  #begin(head, base, status = "running") {
     this.run = {
       head,
       rows: [],
       comparison: [],
       verdict: null,
       model: this.model,
+      base,
       progress: { layers_done: 0, layers_total: head.layers.length, work_done: 0, work_total: 0 },
       status,
       began: performance.now(),

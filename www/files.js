@@ -14,6 +14,8 @@ const KINDS = [
 ];
 /** Says how quantized weights are packed. */
 const CONFIG = "config.json";
+/** Says by how much an adapter is scaled. */
+const ADAPTER = "adapter_config.json";
 const WANTED = "drop a model file (.safetensors, .gguf, .bin, .pth, .npz), all shards of a model, or its folder.";
 /** A folder with more entries than this is hardly a model: stop walking. */
 const MAX_ENTRIES = 20_000;
@@ -59,13 +61,13 @@ export function filesOfInput(list) {
  * Picks the model: every file of one kind and index of one folder, in the order of their names.
  * A single file of any other name is passed on, so that the parser can say what is wrong with it.
  * @param {Found[]} found
- * @returns {{files: import("./types.js").Source[], ignored: number}}
+ * @returns {{files: import("./types.js").Source[], ignored: number, adapter: import("./types.js").Source | null}} with the settings of an adapter, if they are there
  */
 export function chooseModel(found) {
   if (found.length === 0) throw new FilesError(`There is no file in what you gave: ${WANTED}`);
   const kind = KINDS.find(({ files, index }) => found.some(({ file }) => files.test(file.name) || index?.test(file.name)));
   const single = found[0];
-  if (!kind && found.length === 1 && single.folder === "") return { files: [single.file], ignored: 0 };
+  if (!kind && found.length === 1 && single.folder === "") return { files: [single.file], ignored: 0, adapter: null };
   if (!kind) throw new FilesError(`There is no model file among the ${count(found.length, "file")} you gave: ${WANTED}`);
   const models = found.filter(({ file }) => kind.files.test(file.name));
   const kept = found.filter(({ file }) => kind.files.test(file.name) || kind.index?.test(file.name) || file.name === CONFIG);
@@ -77,7 +79,8 @@ export function chooseModel(found) {
   files.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   const twice = files.find((file, i) => i > 0 && files[i - 1].name === file.name);
   if (twice) throw new FilesError(`Two files are named ${twice.name}: drop the files of one model only.`);
-  return { files, ignored: found.length - files.length };
+  const adapter = found.find(({ file, folder }) => file.name === ADAPTER && folder === folders[0])?.file ?? null;
+  return { files, ignored: found.length - files.length - (adapter ? 1 : 0), adapter };
 }
 
 /**

@@ -11,6 +11,7 @@ import { alert } from "./ui/alert.js";
 import { FilesError } from "./files.js";
 import { isolate } from "./isolate.js";
 import { layerView } from "./layer/layer_view.js";
+import { comparePage } from "./pairs/page.js";
 import { downloads } from "./ui/downloads.js";
 import { dropZone } from "./ui/drop_zone.js";
 import { engineStatus } from "./ui/engine_status.js";
@@ -60,6 +61,7 @@ place("run-place").replaceWith(widgets.bar.element);
 place("results-place").replaceWith(widgets.results.element);
 place("downloads-place").replaceWith(widgets.downloads.element);
 document.body.append(widgets.layer.element);
+const second = comparePage(controller, place, options, estimate);
 
 let filled = false; // the settings hold the engine's defaults
 controller.on("engine", () => {
@@ -75,7 +77,7 @@ controller.on("alert", () => widgets.alert.show(controller.alert));
 controller.on("model", () => {
   if (!controller.model) return;
   widgets.model.show(controller.model);
-  widgets.settings.model(controller.model.head.layers);
+  widgets.settings.model(controller.model.head.layers, controller.model.lora_alpha);
   estimate();
   place("model-section").hidden = false;
   /** @type {HTMLDetailsElement} */ (place("intro")).open = false;
@@ -101,9 +103,10 @@ function showComparison() {
 
 function showPhase() {
   const { phase, model, run } = controller;
-  const running = phase === "running";
-  widgets.drop.update({ busy: running || phase === "broken", small: model !== null });
-  widgets.address.update(running || phase === "broken");
+  const busy = phase === "running" || phase === "broken";
+  const running = phase === "running" && controller.running === "run";
+  widgets.drop.update({ busy, small: model !== null });
+  widgets.address.update(busy);
   widgets.bar.update(run, { ready: phase === "idle" && model !== null, running });
   widgets.downloads.update(run !== null && run.status !== "running" && phase === "idle");
   if (run) {
@@ -128,6 +131,7 @@ function options() {
 }
 
 widgets.drop.on("files", open);
+widgets.drop.on("second", second.open);
 widgets.address.on("address", (address) => open(() => filesOfAddress(address)));
 widgets.drop.on("demo", async () => {
   if (await open(demo)) controller.analyze(options());

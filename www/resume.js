@@ -41,8 +41,9 @@ export function resume(controller, notice) {
   controller.on("run", () => {
     const { run, engine } = controller;
     if (!run || !engine || restoring) return;
-    writing = true;
+    writing = run.base === null; // the files alone would not tell whose difference it is
     notice.show("");
+    if (!writing) return;
     const name = known;
     then(async () => {
       const model = await name;
@@ -50,7 +51,7 @@ export function resume(controller, notice) {
     });
   });
   controller.on("rows", (rows) => {
-    if (!restoring) then(() => kept.add(rows));
+    if (writing && !restoring) then(() => kept.add(rows));
   });
   controller.on("phase", () => {
     if (controller.phase === "running" || !writing) return;

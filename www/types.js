@@ -163,6 +163,45 @@
  * @property {string | null} label what must be said wherever it is shown
  * @property {boolean} common
  *
+ * One weight in two models; see the columns of `heavytail compare`.
+ * @typedef {object} PairRow
+ * @property {string} name in the original
+ * @property {string} quantized_name in the other model
+ * @property {number[]} shape
+ * @property {string} original_scheme
+ * @property {string} scheme
+ * @property {string} layout how the other is laid out, if not as the original is
+ * @property {Maybe} original_bits_per_weight
+ * @property {Maybe} bits_per_weight
+ * @property {Maybe} relative_error
+ * @property {Maybe} sqnr_db
+ * @property {Maybe} max_error
+ * @property {Maybe} nonzero_fraction
+ * @property {Maybe} squared_norm
+ * @property {Maybe} original_alpha
+ * @property {Maybe} alpha
+ * @property {Maybe} alpha_change
+ * @property {Maybe} lambda_max_ratio
+ * @property {Maybe} log_spectrum_distance
+ * @property {string | null} reason why something is missing
+ *
+ * @typedef {{name: string, scheme: string, reason: string}} Unmatched
+ *
+ * @typedef {object} PairReport
+ * @property {Status} status
+ * @property {Head["model"]} original
+ * @property {Head["model"]} quantized
+ * @property {{pairs: number, relative_error: Maybe, sqnr_db: Maybe, original_bits_per_weight: Maybe, bits_per_weight: Maybe, alpha_change_mean: Maybe, alpha_abs_change_mean: Maybe}} totals
+ * @property {PairRow[]} pairs the worst first
+ * @property {Unmatched[]} only_original
+ * @property {Unmatched[]} only_quantized
+ * @property {string[]} notes
+ *
+ * @typedef {{eigenvalues: Float64Array, fit: Fit | null}} PairSpectrum
+ * @typedef {{row: PairRow, spectra: [PairSpectrum, PairSpectrum] | null}} PairSpectra
+ *
+ * @typedef {{report?: PairReport, progress?: Progress}} PairNews
+ *
  * A file on a server: `stamp` tells one state of it from another.
  * @typedef {{name: string, size: number, url: string, stamp: string}} Remote
  * @typedef {File | Remote} Source

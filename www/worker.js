@@ -2,7 +2,7 @@
 /**
  * The only module that loads wasm. It slices files, hands the bytes to Rust and posts what comes back.
  * Every request stands alone (it names its files), so a fresh worker can take over at any time.
- * @import { Options, Head, Row, News, Engine, Status, Source, Estimate, DetailPart, Fit } from "./types.js"
+ * @import { Options, Head, Row, News, Engine, Status, Source, Estimate, DetailPart, Fit, PairNews, PairReport, PairSpectra, Progress } from "./types.js"
  */
 import { bytes, sleep } from "./bytes.js";
 import { engine } from "./engine.js";
@@ -14,6 +14,9 @@ const COMPARISON_EVERY_MS = 250;
 /** Rows are posted at most this often: each post costs the page a repaint. */
 const NEWS_EVERY_MS = 100;
 
+/** The report of a comparison is posted at most this often, and so that making it takes no more than this share of the time. */
+const REPORT_EVERY_MS = 500;
+const REPORT_SHARE = 0.05;
 /** What a sample for the estimated time may cost, in the engine's operations: well under a second. */
 const SAMPLE_WORK = 6e9;
 /** Pause before asking for the next part of a detail. */
@@ -21,7 +24,7 @@ const PART_MS = 15;
 
 /** @type {Promise<{wasm: any, threads: number}> | undefined} */
 let loading;
-/** The analysis that runs, if one does. @type {any} */
+/** The analysis or comparison that runs, if one does. @type {any} */
 let running = null;
 /** Details asked for so far: only the last one goes on. */
 let details = 0;
@@ -56,12 +59,13 @@ const requests = {
     return { version: wasm.version(), threads: started, defaults: wasm.default_options(), schemes: wasm.schemes() };
   },
 
-  /** @param {{files: Source[], options: Options}} payload */
-  async describe({ files, options }) {
+  /** @param {{files: Source[], options: Options, adapter?: Source | null}} payload with what the settings of an adapter say of its scale */
+  async describe({ files, options, adapter }) {
     const { wasm } = await ready();
+    const lora_alpha = adapter ? (wasm.adapter_alpha(new TextDecoder().decode(await bytes(adapter, 0, adapter.size))) ?? null) : null;
     const model = await open(wasm, files);
     try {
-      return model.describe(options);
+      return { head: model.describe(options), lora_alpha };
     } finally {
       release(model);
     }
@@ -69,12 +73,13 @@ const requests = {
 
   /**
    * Rows of an earlier run in `kept` are not computed again.
-   * @param {{files: Source[], options: Options, kept: {head: Head, rows: Row[]} | null}} payload
+   * @param {{files: Source[], base: Source[] | null, options: Options, kept: {head: Head, rows: Row[]} | null}} payload
    * @param {(news: News) => void} tell
    */
-  async analyze({ files, options, kept }, tell) {
+  async analyze({ files, base, options, kept }, tell) {
     const { wasm, threads } = await ready();
-    const analysis = new wasm.Analysis(await open(wasm, files), options, threads);
+    const sources = [files, base ?? []];
+    const analysis = new wasm.Analysis(await open(wasm, files, base), options, threads);
     if (kept) analysis.keep(kept.head, kept.rows);
     running = analysis;
     tell({ head: analysis.head() });
@@ -100,7 +105,7 @@ const requests = {
     };
     try {
       report(false); // what is kept
-      await compute(analysis, [files], () => report(false));
+      await compute(analysis, sources, () => report(false));
       report(true);
     } catch (error) {
       tell({ rows }); // what is finished stays
@@ -113,22 +118,22 @@ const requests = {
 
   /** Layers to compute first, by id. @param {{layers: number[]}} payload */
   async prioritize({ layers }) {
-    running?.prioritize(Float64Array.from(layers));
+    running?.prioritize?.(Float64Array.from(layers));
   },
 
   /**
    * How much work a run is, and how long a sample of it takes here: one layer of the model with the same options.
-   * @param {{files: Source[], options: Options, sample: boolean, kept: {head: Head, rows: Row[]} | null}} payload
+   * @param {{files: Source[], base: Source[] | null, options: Options, sample: boolean, kept: {head: Head, rows: Row[]} | null}} payload
    * @returns {Promise<Estimate>}
    */
-  async estimate({ files, options, sample, kept }) {
+  async estimate({ files, base, options, sample, kept }) {
     const { wasm, threads } = await ready();
-    const model = await open(wasm, files);
+    const model = await open(wasm, files, base);
     try {
       const { head, work, layers } = prepared(wasm, model, options, threads, kept);
       if (!sample || running) return { work, layers, levels: head.levels.length, sample: null };
       const layer = sampleLayer(wasm, model, options, threads, head);
-      return { work, layers, levels: head.levels.length, sample: layer && (await timed(wasm, model, files, layer, threads)) };
+      return { work, layers, levels: head.levels.length, sample: layer && (await timed(wasm, model, [files, base ?? []], layer, threads)) };
     } finally {
       release(model);
     }
@@ -136,16 +141,16 @@ const requests = {
 
   /**
    * One layer at one level, a part a message, beside a running analysis: on its pool, or without one between its layers.
-   * @param {{files: Source[], options: Options, name: string, level: string}} payload
+   * @param {{files: Source[], base: Source[] | null, options: Options, name: string, level: string}} payload
    * @param {(part: DetailPart) => void} tell
    */
-  async detail({ files, options, name, level }, tell) {
+  async detail({ files, base, options, name, level }, tell) {
     const mine = ++details;
     const current = () => {
       if (mine !== details) throw Object.assign(new Error("another layer was asked for"), { name: "cancelled" });
     };
     const { wasm, threads } = await ready();
-    const model = await open(wasm, files);
+    const model = await open(wasm, files, base);
     let detail;
     try {
       detail = new wasm.Detail(model, options, name, level, running?.memory() ?? 0);
@@ -164,6 +169,82 @@ const requests = {
     } finally {
       release(detail);
     }
+  },
+
+  /**
+   * Two models, weight by weight. Reports of what is finished come as it goes on.
+   * @param {{files: Source[], second: Source[], options: Options}} payload
+   * @param {(news: PairNews) => void} tell
+   */
+  async pairs({ files, second, options }, tell) {
+    const { wasm, threads } = await ready();
+    const pairs = await openPairs(wasm, files, second, options, threads, 0);
+    running = pairs;
+    let told = performance.now();
+    let reported = told;
+    let cost = 0;
+    let rows = 0;
+    const news = (/** @type {boolean} */ last) => {
+      /** @type {Progress} */
+      const progress = pairs.take_finished();
+      const now = performance.now();
+      if (!last && now - told < NEWS_EVERY_MS) return;
+      told = now;
+      const isDue = progress.layers_done > rows && now - reported >= Math.max(REPORT_EVERY_MS, cost / REPORT_SHARE);
+      if (!last && !isDue) return tell({ progress });
+      rows = progress.layers_done;
+      tell({ progress, report: pairs.report(last ? "complete" : "cancelled") });
+      reported = performance.now();
+      cost = reported - now;
+    };
+    try {
+      tell({ progress: pairs.take_finished(), report: pairs.report("cancelled") });
+      await compute(pairs, [files, second], () => news(false));
+      news(true);
+    } catch (error) {
+      tell({ report: pairs.report("cancelled") }); // what is finished stays
+      throw error;
+    } finally {
+      running = null;
+      release(pairs);
+    }
+  },
+
+  /**
+   * What two models have in common, from their headers.
+   * @param {{files: Source[], second: Source[], options: Options}} payload
+   * @returns {Promise<{report: PairReport, progress: Progress}>}
+   */
+  async match({ files, second, options }) {
+    const { wasm, threads } = await ready();
+    const pairs = await openPairs(wasm, files, second, options, threads, 0);
+    try {
+      return { report: pairs.report("cancelled"), progress: pairs.take_finished() };
+    } finally {
+      release(pairs);
+    }
+  },
+
+  /**
+   * Both spectra of one weight.
+   * @param {{files: Source[], second: Source[], options: Options, name: string, quantized_name: string}} payload
+   * @returns {Promise<PairSpectra>}
+   */
+  async spectra({ files, second, options, name, quantized_name }) {
+    const { wasm, threads } = await ready();
+    const pairs = await openPairs(wasm, files, second, options, threads, running?.memory() ?? 0);
+    try {
+      const task = pairs.find(name, quantized_name);
+      return pairs.spectra(task, await joined(pairs.source(task), [files, second]));
+    } finally {
+      release(pairs);
+    }
+  },
+
+  /** @param {{report: PairReport, kind: string}} payload @returns {Promise<string>} */
+  async export_pairs({ report, kind }) {
+    const { wasm } = await ready();
+    return wasm.export_pairs(report, kind);
   },
 
   /** @param {{eigenvalues: Float64Array, xmin: number, xmax: number}} payload @returns {Promise<Fit | null>} */
@@ -193,6 +274,24 @@ const requests = {
     return { comparison, verdict: wasm.verdict(comparison) };
   },
 };
+
+/**
+ * @param {any} wasm @param {Source[]} files @param {Source[]} second @param {Options} options @param {number} threads
+ * @param {number} reserved bytes that a run beside it may take
+ */
+async function openPairs(wasm, files, second, options, threads, reserved) {
+  const original = await open(wasm, files);
+  try {
+    const other = await open(wasm, second);
+    try {
+      return new wasm.Pairs(original, other, options, threads, reserved);
+    } finally {
+      release(other);
+    }
+  } finally {
+    release(original);
+  }
+}
 
 /**
  * What a run would be, without running it.
@@ -231,15 +330,15 @@ function sampleLayer(wasm, model, options, threads, head) {
 }
 
 /**
- * @param {any} wasm @param {any} model @param {Source[]} files
+ * @param {any} wasm @param {any} model @param {Source[][]} sources
  * @param {{name: string, options: Options, work: number}} layer
  * @param {number} threads
  */
-async function timed(wasm, model, files, { name, options, work }, threads) {
+async function timed(wasm, model, sources, { name, options, work }, threads) {
   const analysis = new wasm.Analysis(model, options, threads);
   try {
     const began = performance.now();
-    await compute(analysis, [files], () => void analysis.take_finished());
+    await compute(analysis, sources, () => void analysis.take_finished());
     return { name, work, seconds: (performance.now() - began) / 1000 };
   } finally {
     release(analysis);
@@ -255,8 +354,9 @@ function ready() {
  * Reads the headers, nothing else.
  * @param {any} wasm
  * @param {Source[]} files
+ * @param {Source[] | null} [base] the files of the model it is compared with, layer by layer, in a run
  */
-async function open(wasm, files) {
+async function open(wasm, files, base = null) {
   const model = new wasm.Model();
   try {
     for (const file of files) {
@@ -264,6 +364,11 @@ async function open(wasm, files) {
       for (let wanted = model.wants(); wanted; wanted = model.wants()) model.give(await bytes(file, wanted.begin, wanted.end));
     }
     model.finish();
+    if (base) {
+      const other = await open(wasm, base);
+      model.set_base(other);
+      release(other);
+    }
     return model;
   } catch (error) {
     release(model);

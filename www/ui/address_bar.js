@@ -1,20 +1,25 @@
 // @ts-check
 import { events, make } from "./dom.js";
 
-/** Where a model on a server comes in. Tells "address" with what was typed. */
-export function addressBar() {
+/**
+ * Where a model on a server comes in. Tells "address" with what was typed.
+ * @param {string} id before the ids, "" for the first model
+ * @param {string} label
+ * @param {string} hint
+ */
+export function addressBar(id = "", label = "Or an address", hint = "Only the parts that are needed are fetched, from there to this page and nowhere else.") {
   const { on, tell } = events();
   const input = make("input", {
     type: "text",
-    id: "address",
+    id: `${id}address`,
     inputMode: "url",
     spellcheck: false,
     autocomplete: "off",
     autocapitalize: "off",
     placeholder: "https://… or organisation/model",
-    "aria-describedby": "address-hint",
+    ...(hint ? { "aria-describedby": `${id}address-hint` } : {}),
   });
-  const button = make("button", { type: "submit", id: "open-address" }, "Open");
+  const button = make("button", { type: "submit", id: `${id}open-address` }, "Open");
   const element = make(
     "form",
     {
@@ -24,10 +29,10 @@ export function addressBar() {
         if (input.value.trim() !== "") tell("address", input.value.trim());
       },
     },
-    make("label", { htmlFor: "address" }, "Or an address"),
+    make("label", { htmlFor: `${id}address` }, label),
     input,
     button,
-    make("small", { id: "address-hint" }, "Only the parts that are needed are fetched, from there to this page and nowhere else."),
+    hint ? make("small", { id: `${id}address-hint` }, hint) : null,
   );
   return {
     element,

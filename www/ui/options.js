@@ -68,6 +68,19 @@ export const GROUPS = [
     ],
   },
   {
+    title: "Adapters",
+    about: "Files of LoRA adapters: what they add to a model.",
+    controls: [
+      {
+        key: "peft",
+        label: "Analyse",
+        hint: "Their base is in the same file, or the second model where that is marked as the base.",
+        choices: [["no", "Tensors as they are"], ["only", "What adapters add (B A)"], ["with_base", "That, and the base with it (W + B A)"]],
+      },
+      { key: "lora_alpha", label: "lora_alpha", hint: "What an adapter adds is lora_alpha / rank times its product. Read from adapter_config.json if that is opened with it; empty: once the product.", number: { step: "any", may_be_empty: true } },
+    ],
+  },
+  {
     title: "Which tensors",
     about: "Limits as in WeightWatcher.",
     controls: [

@@ -18,6 +18,7 @@ export function settings() {
   layers.on("change", changed);
   /** @type {Options} */
   let defaults = /** @type {any} */ ({});
+  let scaled = false; // the adapter's scale is that of the opened one's own settings
   /** @type {Map<string, {control: import("./options.js").Control, field: HTMLInputElement | HTMLSelectElement}>} */
   const fields = new Map();
 
@@ -88,9 +89,14 @@ export function settings() {
       schemes.fill(table, options.quantizations);
       fill(options);
     },
-    /** What the opened model has to choose from. @param {LayerInfo[]} infos */
-    model(infos) {
+    /** What the opened model has to choose from. @param {LayerInfo[]} infos @param {number | null} scale what its adapter's settings say */
+    model(infos, scale) {
       layers.model(infos);
+      const field = fields.get("lora_alpha")?.field;
+      if (!field || (scale === null && !scaled)) return;
+      field.value = scale === null ? "" : String(scale);
+      scaled = scale !== null;
+      mark();
     },
     /** @returns {Options} */
     options() {

@@ -1,0 +1,90 @@
+// @ts-check
+/** Ties the second model and the comparison to the controller. */
+import { filesOfAddress } from "../address.js";
+import { sentence } from "../controller.js";
+import { pairView } from "./pair_view.js";
+import { pairResults } from "./results.js";
+import { secondModel } from "./second_model.js";
+
+/** @import { Controller } from "../controller.js" */
+/** @import { Options } from "../types.js" */
+
+/**
+ * @param {Controller} controller
+ * @param {(id: string) => HTMLElement} place an element of the page
+ * @param {() => Options} options as they are set
+ * @param {() => void} changed what a run would compute is another
+ */
+export function comparePage(controller, place, options, changed) {
+  const second = secondModel();
+  const results = pairResults();
+  const view = pairView((row) => controller.pairSpectra(row));
+  place("second-place").replaceWith(second.element);
+  place("pairs-place").replaceWith(results.element);
+  document.body.append(view.element);
+
+  /** @param {() => any} give */
+  async function open(give) {
+    if (await controller.openSecond(give, options)) second.focus();
+  }
+
+  /** Says what both models have in common. */
+  async function match() {
+    const { second: model } = controller;
+    if (!model) return;
+    const found = await controller.match(options()).catch((error) => (error.name === "cancelled" ? "" : sentence(error)));
+    if (model !== controller.second) return;
+    if (typeof found === "string") second.matched(found);
+    else second.matched(found.report, found.progress.layers_total);
+  }
+
+  second.on("files", open);
+  second.on("address", (address) => open(() => filesOfAddress(address)));
+  second.on("compare", () => controller.compare(options()));
+  second.on("cancel", () => controller.cancel());
+  second.on("close", () => {
+    controller.closeSecond();
+    second.focus();
+  });
+  second.on("base", (/** @type {boolean} */ isBase) => {
+    controller.asBase = isBase;
+    changed();
+  });
+  results.on("open", (row) => view.open(controller.pairs?.report?.pairs ?? [], row));
+  results.on("want", async (name) => {
+    const text = await controller.exportPairs(name);
+    if (text !== null) results.save(name, text);
+  });
+
+  controller.on("model", update);
+  controller.on("second", () => {
+    second.show(controller.second);
+    void match();
+    changed();
+    update();
+  });
+  controller.on("pairs", () => {
+    const { pairs } = controller;
+    place("pairs-section").hidden = pairs === null;
+    view.close();
+    if (pairs) results.begin(pairs.first.head.layers);
+    if (pairs?.report) results.show(pairs.report);
+    update();
+  });
+  controller.on("pairs-report", () => {
+    if (controller.pairs?.report) results.show(controller.pairs.report);
+  });
+  controller.on("pairs-progress", () => second.progress());
+  controller.on("phase", update);
+
+  function update() {
+    const { phase, pairs, second: model } = controller;
+    const running = phase === "running" && controller.running === "pairs";
+    const busy = phase === "running" || phase === "broken";
+    second.update(pairs, { busy, ready: phase === "idle" && model !== null, running });
+    if (pairs) results.status(pairs.status, phase === "idle" && pairs.report !== null);
+    document.body.dataset.pairs = pairs?.status ?? "none"; // what tests wait for
+  }
+
+  return { /** @param {() => any} give */ open };
+}

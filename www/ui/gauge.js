@@ -1,0 +1,71 @@
+// @ts-check
+/** @import { Progress, Status } from "../types.js" */
+import { make } from "./dom.js";
+import { about, clock, whole } from "./numbers.js";
+
+/** Before this, the rate seen so far says little about the time left. */
+const MIN_SECONDS = 2;
+const MIN_FRACTION = 0.005;
+/** A screen reader hears of the progress at these steps only. */
+const ANNOUNCED = 0.25;
+
+/** @typedef {{progress: Progress, status: "running" | Status, began: number}} Measured what has progress */
+
+/**
+ * How far a run is, and how long it still takes.
+ * @param {string} id before the ids of the parts
+ * @param {string} work what runs, at the begin of a sentence
+ * @param {string} noun what it goes through
+ */
+export function gauge(id, work, noun) {
+  const bar = make("progress", { id: `${id}progress`, max: 1, value: 0, "aria-label": `Progress of the ${work.toLowerCase()}` });
+  const text = make("p", { className: "progress-text", id: `${id}progress-text` });
+  const spoken = make("p", { className: "spoken", role: "status", id: `${id}spoken` });
+  /** @type {Measured | null} */
+  let run = null;
+  let was = false;
+  let seconds = 0;
+  let step = 0;
+  let ticking = 0;
+
+  function write() {
+    if (!run) {
+      text.textContent = "";
+      bar.value = 0;
+      return;
+    }
+    const { layers_done, layers_total, work_done, work_total } = run.progress;
+    if (run.status === "running") seconds = (performance.now() - run.began) / 1000;
+    const fraction = work_total > 0 ? work_done / work_total : 0;
+    bar.value = run.status === "complete" ? 1 : fraction;
+    const done = `${whole(layers_done)} of ${whole(layers_total)} ${noun}s`;
+    if (run.status !== "running" && seconds === 0) text.textContent = done; // kept from an earlier visit
+    else if (run.status === "complete") text.textContent = `${done} in ${clock(seconds)}`;
+    else if (run.status === "cancelled") text.textContent = `Stopped after ${clock(seconds)}: ${done}`;
+    else if (seconds < MIN_SECONDS || fraction < MIN_FRACTION) text.textContent = `${done} · ${clock(seconds)} · estimating the time left`;
+    else text.textContent = `${done} · ${clock(seconds)} · ${about((seconds * (1 - fraction)) / fraction)}`;
+    if (run.status === "running" && Math.floor(fraction / ANNOUNCED) > step) {
+      step = Math.floor(fraction / ANNOUNCED);
+      spoken.textContent = `${done} done`;
+    }
+  }
+
+  return {
+    elements: [make("div", { className: "gauge" }, bar, text), spoken],
+    /** @param {Measured | null} shown @param {boolean} running */
+    update(shown, running) {
+      if (shown !== run) {
+        seconds = 0;
+        step = 0;
+        spoken.textContent = shown ? `${work} started` : "";
+      }
+      run = shown;
+      if (was && !running && run) spoken.textContent = run.status === "complete" ? `${work} complete` : `${work} stopped, finished rows are kept`;
+      was = running;
+      clearInterval(ticking);
+      if (running) ticking = setInterval(write, 500);
+      write();
+    },
+    progress: write,
+  };
+}

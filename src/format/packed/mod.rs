@@ -2,9 +2,12 @@
 //! and the like. Recognised by what is there; where that leaves a doubt, by the model's `config.json`.
 
 mod bits;
+mod bytes;
+mod codes;
 mod config;
 mod decode;
 mod recognise;
+mod words;
 
 use std::fmt;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use heavytail::Result;
 use heavytail::analysis::{Limits, Next, Options, PairRun, Side};
 use heavytail::format::{FileReader, Model, ModelBuilder};
+use heavytail::powerlaw::fit_weightwatcher;
 use heavytail::progress::Cancellation;
 use heavytail::report::{PairReport, RunStatus};
 use proptest::prelude::*;
@@ -135,6 +136,41 @@ fn a_model_compared_with_itself_has_no_error() {
 fn safetensors_of(name: &str, shape: &[usize]) -> Vec<u8> {
     let len = 4 * shape.iter().product::<usize>();
     common::safetensors(&json!({ name: {"dtype": "F32", "shape": shape, "data_offsets": [0, len]} }).to_string(), len)
+}
+
+/// The oracle: singular values of each kernel position by nalgebra, squared and halved as WeightWatcher has them.
+#[test]
+fn convolutions_are_compared_by_the_spectra_of_all_kernel_positions() {
+    let (out, input, positions) = (24, 12, 9);
+    let weight = |i: usize| libm::sinf((i * i % 1009) as f32 * 0.37) * (1.0 + (i % 7) as f32);
+    let weights: Vec<f32> = (0..out * input * positions).map(weight).collect();
+    let rounded: Vec<f32> = weights.iter().map(|w| 2.0 * w.round()).collect();
+    let file = |values: &[f32]| {
+        let shape = json!({"dtype": "F32", "shape": [out, input, 3, 3], "data_offsets": [0, 4 * values.len()]});
+        let header = serde_json::from_value(json!({ "features.3.weight": shape })).unwrap();
+        together(&header, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    };
+    let (first, second) = (file(&weights), file(&rounded));
+    let model = |bytes: &[u8]| open(&[("m.safetensors", bytes)]).unwrap();
+    let report = compared((model(&first), &first), (model(&second), &second), Options::default()).unwrap();
+    let [row] = &report.pairs[..] else { panic!("{report:?}") };
+    assert_eq!(row.reason, None);
+    let eigenvalues = |values: &[f32]| {
+        let slice = |position: usize| {
+            let values = values.iter().skip(position).step_by(positions).map(|v| f64::from(*v));
+            nalgebra::DMatrix::from_row_iterator(out, input, values).singular_values()
+        };
+        let mut all: Vec<f64> =
+            (0..positions).flat_map(|p| slice(p).iter().map(|s| s * s / 2.0).collect::<Vec<_>>()).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    let (first, second) = (eigenvalues(&weights), eigenvalues(&rounded));
+    let alpha = |values: &[f64]| fit_weightwatcher(values).unwrap().alpha;
+    let near = |found: Option<f64>, wanted: f64| (found.unwrap() / wanted - 1.0).abs() < 1e-9;
+    assert!(near(row.original_alpha.0, alpha(&first)) && near(row.alpha.0, alpha(&second)), "{row:?}");
+    assert!(near(row.lambda_max_ratio.0, second.last().unwrap() / first.last().unwrap()), "{row:?}");
+    assert!(row.log_spectrum_distance.0.unwrap() > 0.5, "{row:?}");
 }
 
 #[test]

@@ -84,6 +84,9 @@ impl<'a> Finder<'a> {
         if let Some(stem) = name.strip_suffix(".weight_packed") {
             return codes(stem).compressed().map(Some);
         }
+        if let Some(stem) = name.strip_suffix(".B").filter(|_| *dtype == Dtype::I32 && shape.len() == 2) {
+            codes(stem).refuse_marlin(".s")?;
+        }
         if let (Some(stem), Dtype::U8, 4) = (name.strip_suffix("_blocks"), dtype, shape.len()) {
             return codes(stem).gpt_oss().map(Some);
         }

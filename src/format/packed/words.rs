@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 
 impl Codes<'_> {
     pub(super) fn gptq_or_awq(mut self) -> Result<Found> {
+        if self.entry.info.dtype == Dtype::I16 {
+            return Err(self.of_one_kernel("AWQ's layout for the fast GEMV kernel"));
+        }
         let [first, second] = self.shape()?;
         self.piece(".qzeros")?;
         let scales = self.piece(".scales")?;
@@ -22,6 +25,10 @@ impl Codes<'_> {
         self.expect(&[groups, rows], FLOATS)?;
         let zeros = self.pieces[0].clone();
         let width = zeros.shape.last().copied().unwrap_or(0);
+        // Scales of the rows of W, where the others have those of the rows of its transpose.
+        if groups == first && width.checked_mul(8) == Some(rows) && zeros.shape == [first, width] {
+            return self.awq_rows([first, second.saturating_mul(8)], width, scale_dtype);
+        }
         if zeros.dtype != Dtype::I32 || zeros.shape != [groups, width] {
             return Err(self.odd(&format!("has zeros of shape {:?}, not [{groups}, words]", zeros.shape)));
         }
@@ -51,7 +58,50 @@ impl Codes<'_> {
         self.found(layout, scale_dtype, vec![rows, cols])
     }
 
+    /// AWQ's GEMV: zeros of a row in `width` words. How many groups they are of is not a matter of shapes alone.
+    fn awq_rows(self, [rows, cols]: [u64; 2], width: u64, dtype: Dtype) -> Result<Found> {
+        // The tool's width: whole words, in pairs of groups of 64 and fours of 32.
+        let words = |group: u64| {
+            let step = (128 / group).max(1);
+            (cols / group).div_ceil(8).div_ceil(step) * step
+        };
+        let fits = |group: &u64| *group >= 32 && cols.is_multiple_of(*group) && words(*group) == width;
+        let mut groups = [32, 64, 128, cols].into_iter().filter(fits);
+        let group = match (self.finder.config.group_size(), groups.next(), groups.next()) {
+            (Some(group), ..) if fits(&group) => group,
+            (Some(group), ..) => {
+                return Err(self.odd(&format!("has {width} words of zeros a row, which are not of groups of {group}")));
+            }
+            (None, Some(group), None) => group,
+            (None, None, _) => return Err(self.odd(&format!("has {width} words of zeros a row, which fit no groups"))),
+            (None, Some(_), Some(_)) => {
+                return Err(self.odd("has a group size that only the model's config.json says; give that file too"));
+            }
+        };
+        if self.pieces[0].dtype != Dtype::I32 {
+            return Err(self.odd("has zeros that are no 32-bit words"));
+        }
+        self.found(Layout::AwqRows { group }, dtype, vec![rows, cols])
+    }
+
+    /// Says what it is, if the scales are there that belong to Marlin's codes.
+    pub(super) fn refuse_marlin(&self, scales: &str) -> Result<()> {
+        match self.finder.get(&format!("{}{scales}", self.stem)) {
+            Some(_) => Err(self.of_one_kernel("Marlin's layout")),
+            None => Ok(()),
+        }
+    }
+
+    /// A layout made for one GPU kernel.
+    fn of_one_kernel(&self, what: &str) -> Error {
+        Error::Unsupported(format!(
+            "tensor {} is packed in {what}, which can't be read; give the checkpoint that it was made from",
+            self.name()
+        ))
+    }
+
     pub(super) fn compressed(mut self) -> Result<Found> {
+        self.refuse_marlin(".scale_packed")?;
         let [rows, width] = self.shape()?;
         let note = format!("{}.weight_shape", self.stem);
         self.pass_over(&note);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use heavytail::Result;
 use heavytail::analysis::{Limits, Next, Options, PairRun, Side};
 use heavytail::format::{FileReader, Model, ModelBuilder};
+use heavytail::powerlaw::fit_weightwatcher;
 use heavytail::progress::Cancellation;
 use heavytail::report::{PairReport, RunStatus};
 use proptest::prelude::*;
@@ -135,6 +136,108 @@ fn a_model_compared_with_itself_has_no_error() {
 fn safetensors_of(name: &str, shape: &[usize]) -> Vec<u8> {
     let len = 4 * shape.iter().product::<usize>();
     common::safetensors(&json!({ name: {"dtype": "F32", "shape": shape, "data_offsets": [0, len]} }).to_string(), len)
+}
+
+/// The oracle: singular values of each kernel position by nalgebra, squared and halved as WeightWatcher has them.
+#[test]
+fn convolutions_are_compared_by_the_spectra_of_all_kernel_positions() {
+    let (out, input, positions) = (24, 12, 9);
+    let weight = |i: usize| libm::sinf((i * i % 1009) as f32 * 0.37) * (1.0 + (i % 7) as f32);
+    let weights: Vec<f32> = (0..out * input * positions).map(weight).collect();
+    let rounded: Vec<f32> = weights.iter().map(|w| 2.0 * w.round()).collect();
+    let file = |values: &[f32]| {
+        let shape = json!({"dtype": "F32", "shape": [out, input, 3, 3], "data_offsets": [0, 4 * values.len()]});
+        let header = serde_json::from_value(json!({ "features.3.weight": shape })).unwrap();
+        together(&header, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    };
+    let (first, second) = (file(&weights), file(&rounded));
+    let model = |bytes: &[u8]| open(&[("m.safetensors", bytes)]).unwrap();
+    let report = compared((model(&first), &first), (model(&second), &second), Options::default()).unwrap();
+    let [row] = &report.pairs[..] else { panic!("{report:?}") };
+    assert_eq!(row.reason, None);
+    let eigenvalues = |values: &[f32]| {
+        let slice = |position: usize| {
+            let values = values.iter().skip(position).step_by(positions).map(|v| f64::from(*v));
+            nalgebra::DMatrix::from_row_iterator(out, input, values).singular_values()
+        };
+        let mut all: Vec<f64> =
+            (0..positions).flat_map(|p| slice(p).iter().map(|s| s * s / 2.0).collect::<Vec<_>>()).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    let (first, second) = (eigenvalues(&weights), eigenvalues(&rounded));
+    let alpha = |values: &[f64]| fit_weightwatcher(values).unwrap().alpha;
+    let near = |found: Option<f64>, wanted: f64| (found.unwrap() / wanted - 1.0).abs() < 1e-9;
+    assert!(near(row.original_alpha.0, alpha(&first)) && near(row.alpha.0, alpha(&second)), "{row:?}");
+    assert!(near(row.lambda_max_ratio.0, second.last().unwrap() / first.last().unwrap()), "{row:?}");
+    assert!(row.log_spectrum_distance.0.unwrap() > 0.5, "{row:?}");
+}
+
+/// The AWQ checkpoint packed again as AutoAWQ 0.2.9 does it for its GEMV kernel (`WQLinear_GEMV.from_linear`): not
+/// transposed, codes in order, zeros and scales by row, in whole words.
+#[test]
+fn awq_for_gemv_gives_the_weights_of_awq_for_gemm() {
+    const ORDER: [usize; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
+    let (rows, cols, groups) = (32, 256, 2);
+    let bytes = checkpoint("awq_4bit_g128");
+    let (header, data) = apart(&bytes);
+    let part = |end: &str| {
+        let at = |i: usize| header[ending(&header, end)]["data_offsets"][i].as_u64().unwrap() as usize;
+        &data[at(0)..at(1)]
+    };
+    let nibble = |end: &str, line: usize, row: usize| {
+        let words = part(end).as_chunks::<4>().0;
+        let place = ORDER.iter().position(|output| *output == row % 8).unwrap();
+        u32::from_le_bytes(words[line * (rows / 8) + row / 8]) >> (4 * place) & 15
+    };
+    let packed =
+        |codes: &mut dyn Iterator<Item = u32>| codes.enumerate().fold(0, |word, (i, code)| word | code << (4 * i));
+    let (mut codes, mut zeros, mut scales) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..rows {
+        for word in 0..cols / 8 {
+            let word = packed(&mut (0..8).map(|i| nibble(".qweight", 8 * word + i, row)));
+            codes.extend(word.to_le_bytes());
+        }
+        zeros.extend(packed(&mut (0..groups).map(|group| nibble(".qzeros", group, row))).to_le_bytes());
+        for group in 0..8 {
+            let at = 2 * (group * rows + row);
+            scales.extend(if group < groups { [part(".scales")[at], part(".scales")[at + 1]] } else { [0, 0] });
+        }
+    }
+    let ends = [codes.len(), codes.len() + zeros.len(), codes.len() + zeros.len() + scales.len()];
+    let name = |end: &str| ending(&header, end).to_owned();
+    let new = json!({
+        name(".qweight"): {"dtype": "I32", "shape": [rows, cols / 8], "data_offsets": [0, ends[0]]},
+        name(".qzeros"): {"dtype": "I32", "shape": [rows, 1], "data_offsets": [ends[0], ends[1]]},
+        name(".scales"): {"dtype": "F16", "shape": [rows, 8], "data_offsets": [ends[1], ends[2]]},
+    });
+    let gemv = together(&serde_json::from_value(new).unwrap(), &[codes, zeros, scales].concat());
+    // Groups of 128 and of 256 fill a word each.
+    let message = open(&[("m.safetensors", &gemv)]).unwrap_err().to_string();
+    assert!(message.contains("config.json"), "{message}");
+    let config = |group: i64| json!({"quantization_config": {"group_size": group}}).to_string();
+    let found = |group| open(&[("m.safetensors", &gemv), ("config.json", config(group).as_bytes())]);
+    let model = found(128).unwrap();
+    assert_eq!(model.tensors[0].info.stored_as(), "AWQ 4-bit g128");
+    let wanted = open(&[("m.safetensors", &bytes)]).unwrap();
+    assert_eq!(values(&model, &gemv).unwrap(), values(&wanted, &bytes).unwrap());
+    let message = found(64).unwrap_err().to_string();
+    assert!(message.contains("not of groups of 64"), "{message}");
+}
+
+#[test]
+fn layouts_for_one_kernel_are_named() {
+    let refused = |tensors: Value, what: &str| {
+        let bytes = common::safetensors(&tensors.to_string(), 64);
+        let error = open(&[("m.safetensors", &bytes)]).unwrap_err();
+        assert!(error.code() == "unsupported" && error.to_string().contains(what), "{error}");
+    };
+    let words = |shape: [u64; 2]| json!({"dtype": "I32", "shape": shape, "data_offsets": [0, 32]});
+    let halves = json!({"dtype": "F16", "shape": [1, 16], "data_offsets": [32, 64]});
+    refused(json!({"l.0.q.B": words([1, 8]), "l.0.q.s": halves}), "tensor \"l.0.q.B\" is packed in Marlin's layout");
+    refused(json!({"l.0.q.weight_packed": words([1, 8]), "l.0.q.scale_packed": halves}), "Marlin's layout");
+    let shorts = json!({"dtype": "I16", "shape": [1, 16], "data_offsets": [0, 32]});
+    refused(json!({"l.0.q.qweight": shorts, "l.0.q.scales": halves}), "fast GEMV kernel");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::deflate::inflate;
 use super::numpy;
 use super::pytorch::{self, Described, MAX_PICKLE_BYTES};
 use super::tensor::{FileFormat, Header, Storage, TensorInfo};
@@ -33,13 +34,28 @@ enum Stage {
     Storages {
         tensors: Vec<Described>,
         waiting: Vec<(String, usize)>,
-        found: BTreeMap<String, Range<u64>>,
+        found: BTreeMap<String, Values>,
     },
     /// Local headers of arrays with the arrays' own behind them.
     Arrays {
         waiting: Vec<usize>,
         found: Vec<TensorInfo>,
     },
+}
+
+/// Where values are.
+#[derive(Debug, Clone)]
+pub(super) struct Values {
+    /// In the file.
+    pub range: Range<u64>,
+    /// How many bytes that becomes, if it is deflated.
+    pub inflated: Option<u64>,
+}
+
+impl Values {
+    fn of(entry: &Entry, range: Range<u64>) -> Self {
+        Self { range, inflated: entry.is_deflated().then_some(entry.len) }
+    }
 }
 
 impl Archive {
@@ -77,23 +93,32 @@ impl Archive {
             }
             Stage::PickleHead(entry) => {
                 let range = zip::data(file, size, &self.entries[entry], bytes)?;
-                if range.end - range.start > MAX_PICKLE_BYTES {
+                let len = self.entries[entry].len.max(range.end - range.start);
+                if len > MAX_PICKLE_BYTES {
                     return Err(Error::Limit(format!(
-                        "the pickle in {} has {} bytes, too many for a table of contents; the file is damaged",
-                        quoted(file),
-                        range.end - range.start
+                        "the pickle in {} has {len} bytes, too many for a table of contents; the file is damaged",
+                        quoted(file)
                     )));
                 }
                 Stage::Pickle { entry, range }
             }
             Stage::Pickle { entry, .. } => {
+                let Entry { name, len, .. } = &self.entries[entry];
+                let inflated;
+                let bytes = if self.entries[entry].is_deflated() {
+                    inflated = inflate(name, bytes, *len as usize)?;
+                    &inflated
+                } else {
+                    bytes
+                };
                 let tensors = pytorch::tensors(file, bytes)?;
                 let waiting = self.storages(file, entry, &tensors)?;
                 Stage::Storages { tensors, waiting, found: BTreeMap::new() }
             }
             Stage::Storages { tensors, mut waiting, mut found } => {
                 if let Some((key, entry)) = waiting.pop() {
-                    found.insert(key, zip::data(file, size, &self.entries[entry], bytes)?);
+                    let entry = &self.entries[entry];
+                    found.insert(key, Values::of(entry, zip::data(file, size, entry, bytes)?));
                 }
                 if waiting.is_empty() {
                     let tensors = tensors.into_iter().map(|tensor| placed(file, tensor, &found));
@@ -105,8 +130,18 @@ impl Archive {
                 if let Some(entry) = waiting.pop() {
                     let entry = &self.entries[entry];
                     let range = zip::data(file, size, entry, bytes)?;
+                    let name = array_name(entry).unwrap_or(&entry.name);
                     let header = bytes.get((range.start - entry.local) as usize..).unwrap_or_default();
-                    found.push(array(file, array_name(entry).unwrap_or(&entry.name), range, header)?);
+                    let inflated;
+                    let header = if entry.is_deflated() {
+                        // What follows the entry is not its own.
+                        let own = &header[..header.len().min((range.end - range.start) as usize)];
+                        inflated = inflate(name, own, entry.len.min(numpy::HEADER_ROOM) as usize)?;
+                        &inflated
+                    } else {
+                        header
+                    };
+                    found.push(array(file, name, &Values::of(entry, range), header)?);
                 }
                 if waiting.is_empty() {
                     return finished(file, found, FileFormat::Numpy).map(Some);
@@ -164,7 +199,8 @@ fn array_name(entry: &Entry) -> Option<&str> {
 /// A single `.npy` file.
 pub(super) fn npy(file: &str, size: u64, bytes: &[u8]) -> Result<Header> {
     let name = file.strip_suffix(".npy").unwrap_or(file);
-    finished(file, vec![array(file, name, 0..size, bytes)?], FileFormat::Numpy)
+    let whole = Values { range: 0..size, inflated: None };
+    finished(file, vec![array(file, name, &whole, bytes)?], FileFormat::Numpy)
 }
 
 fn finished(file: &str, mut tensors: Vec<TensorInfo>, format: FileFormat) -> Result<Header> {
@@ -182,6 +218,8 @@ fn finished(file: &str, mut tensors: Vec<TensorInfo>, format: FileFormat) -> Res
 /// A file of `PyTorch` before 1.6, from its first bytes; `None` if more of them are needed.
 pub(super) fn old_pytorch(file: &str, size: u64, prefix: &[u8]) -> Result<Option<Header>> {
     let Some((tensors, places)) = pytorch::old(file, size, prefix)? else { return Ok(None) };
+    let place = |(key, range)| (key, Values { range, inflated: None });
+    let places = places.into_iter().map(place).collect();
     let tensors = tensors.into_iter().map(|tensor| placed(file, tensor, &places));
     finished(file, tensors.collect::<Result<_>>()?, FileFormat::Pytorch).map(Some)
 }
@@ -230,28 +268,42 @@ fn strided(file: &str, tensor: Described, range: &Range<u64>) -> Result<TensorIn
     Ok(TensorInfo { name, dtype, shape, begin, end, storage })
 }
 
-fn placed(file: &str, tensor: Described, found: &BTreeMap<String, Range<u64>>) -> Result<TensorInfo> {
-    // One that is not there has no room for values.
-    let range = found.get(&tensor.storage).cloned().unwrap_or(0..0);
-    strided(file, tensor, &range)
+/// A tensor whose values begin `from` bytes behind the beginning of `values`.
+fn within(file: &str, tensor: Described, values: &Values, from: u64) -> Result<TensorInfo> {
+    let Values { range, inflated } = values;
+    let Some(len) = *inflated else {
+        return strided(file, tensor, &(range.start.saturating_add(from).min(range.end)..range.end));
+    };
+    let info = strided(file, tensor, &(from.min(len)..len))?;
+    // All up to its end is inflated: no more than what its values take in f64, and some header.
+    const ROOM: u64 = 1 << 16;
+    if info.end > info.elements().saturating_mul(8).saturating_add(ROOM) {
+        return Err(Error::Unsupported(format!(
+            "{}: tensor {} is a small part of compressed data; save the file again without compression",
+            quoted(file),
+            quoted(&info.name)
+        )));
+    }
+    let storage = Storage::Deflated { storage: Box::new(info.storage), from: info.begin, to: info.end };
+    Ok(TensorInfo { begin: range.start, end: range.end, storage, ..info })
 }
 
-/// An array at `range`, whose bytes begin as `header` does. One with sides is a weight here, whatever its name: arrays are
-/// rarely named as layers are.
-fn array(file: &str, name: &str, range: Range<u64>, header: &[u8]) -> Result<TensorInfo> {
+fn placed(file: &str, tensor: Described, found: &BTreeMap<String, Values>) -> Result<TensorInfo> {
+    // One that is not there has no room for values.
+    let nowhere = Values { range: 0..0, inflated: None };
+    let values = found.get(&tensor.storage).unwrap_or(&nowhere);
+    within(file, tensor, values, 0)
+}
+
+/// An array whose bytes begin as `header` does. One with sides is a weight here, whatever its name: arrays are rarely named as
+/// layers are.
+fn array(file: &str, name: &str, values: &Values, header: &[u8]) -> Result<TensorInfo> {
     let numpy::Described { dtype, shape, is_fortran, header_len } = numpy::parse(file, name, header)?;
-    let begin = range.start.saturating_add(header_len).min(range.end);
     let Some(dtype) = dtype else {
         // Not numbers: bytes that nobody looks at.
-        let shape = vec![range.end - begin];
-        return Ok(TensorInfo {
-            name: name.to_owned(),
-            dtype: Dtype::U8,
-            shape,
-            begin,
-            end: range.end,
-            storage: Storage::Plain,
-        });
+        let Range { start: begin, end } = values.range;
+        let (name, shape) = (name.to_owned(), vec![end - begin]);
+        return Ok(TensorInfo { name, dtype: Dtype::U8, shape, begin, end, storage: Storage::Plain });
     };
     let strides = if is_fortran {
         let mut reversed = shape.clone();
@@ -273,5 +325,5 @@ fn array(file: &str, name: &str, range: Range<u64>, header: &[u8]) -> Result<Ten
         storage: String::new(),
         offset: 0,
     };
-    strided(file, tensor, &(begin..range.end))
+    within(file, tensor, values, header_len)
 }

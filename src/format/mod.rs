@@ -2,6 +2,7 @@
 //! everywhere: a browser's `usize` has 32 bits, model files have 5 GB.
 
 mod archive;
+mod deflate;
 mod gguf;
 mod model;
 mod numpy;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use safetensors::Dtype;
 
+use super::deflate::inflate;
 use super::packed::Packed;
 use crate::error::{Error, Result, quoted};
 use crate::quant::BlockType;
@@ -16,6 +17,15 @@ pub enum Storage {
     Plain,
     /// Each as its dtype says, so many values apart along each dimension.
     Strided(Vec<u64>),
+    /// As the storage in it says, from byte `from` on of what the deflated bytes are inflated to.
+    Deflated {
+        /// Of the inflated bytes.
+        storage: Box<Storage>,
+        /// Its first inflated byte.
+        from: u64,
+        /// One past its last.
+        to: u64,
+    },
     /// In ggml's blocks, along rows.
     Blocks(BlockType),
     /// As codes, with scales and what else belongs to them in other places.
@@ -51,7 +61,7 @@ impl TensorInfo {
     /// What people call the way it is stored: a dtype, a block type, or a checkpoint's scheme.
     pub fn stored_as(&self) -> String {
         match &self.storage {
-            Storage::Plain | Storage::Strided(_) => self.dtype.to_string(),
+            Storage::Plain | Storage::Strided(_) | Storage::Deflated { .. } => self.dtype.to_string(),
             Storage::Blocks(kind) => kind.name().to_owned(),
             Storage::Packed(packed) => packed.to_string(),
         }
@@ -71,9 +81,12 @@ impl TensorInfo {
         self.end - self.begin + others
     }
 
-    /// Bits that a value takes, scales included; `None` without values.
+    /// Bits that a value takes, scales included; `None` without values. That a whole archive is compressed does not count.
     pub fn bits_per_weight(&self) -> Option<f64> {
         let elements = self.elements();
+        if let Storage::Deflated { .. } = self.storage {
+            return (elements > 0).then(|| self.dtype.bitsize() as f64);
+        }
         (elements > 0).then(|| 8.0 * self.bytes() as f64 / elements as f64)
     }
 
@@ -98,6 +111,18 @@ impl TensorInfo {
                 )))
             }
             Storage::Strided(strides) => self.gather(strides, bytes, out),
+            Storage::Deflated { storage, from, to } => {
+                let inflated = inflate(&self.name, bytes, *to as usize)?;
+                let (begin, end) = (0, to - from);
+                let values = inflated.get(*from as usize..*to as usize).ok_or_else(|| {
+                    Error::Format(format!(
+                        "the compressed data of {} are {} bytes, {to} are needed; download the file again",
+                        quoted(&self.name),
+                        inflated.len()
+                    ))
+                })?;
+                Self { storage: (**storage).clone(), begin, end, ..self.clone() }.decode(values, out)
+            }
             Storage::Blocks(kind) => {
                 kind.dequantize(bytes, out);
                 Ok(())
@@ -113,7 +138,7 @@ impl TensorInfo {
         match &self.storage {
             Storage::Plain => Some((1, self.dtype.bitsize() / 8)).filter(|(_, bytes)| *bytes > 0),
             Storage::Blocks(kind) => Some(kind.block()),
-            Storage::Strided(_) | Storage::Packed(_) => None,
+            Storage::Strided(_) | Storage::Deflated { .. } | Storage::Packed(_) => None,
         }
     }
 

@@ -1,8 +1,9 @@
 //! The directory of a zip archive, as `PyTorch` and numpy write them: entries stored as they are, so that a tensor's bytes can
-//! be read from their place. (The `zip` crate wants to read and seek by itself, which a browser's files can't.)
+//! be read from their place, or deflated. (The `zip` crate wants to read and seek by itself, which a browser's files can't.)
 
 use std::ops::Range;
 
+use super::deflate;
 use crate::error::{Error, Result, quoted};
 
 /// What every archive begins with, unless it is empty.
@@ -18,11 +19,28 @@ const MAX_DIRECTORY_BYTES: u64 = 200_000_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub name: String,
+    /// Bytes that it has.
     pub len: u64,
+    /// Bytes that it takes.
+    packed: u64,
     /// Where its local header begins; its data follow that.
     pub local: u64,
-    /// Whether it is compressed, and if so can't be read in place.
-    pub is_stored: bool,
+    method: Method,
+}
+
+/// How an entry is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Stored,
+    Deflated,
+    Other,
+}
+
+impl Entry {
+    /// Whether its data have to be inflated.
+    pub fn is_deflated(&self) -> bool {
+        self.method == Method::Deflated
+    }
 }
 
 /// Where the directory is.
@@ -123,24 +141,36 @@ fn entry(bytes: &[u8]) -> Option<(Entry, usize)> {
         extra = &extra[4 + len as usize..];
     }
     let [len, packed, local] = numbers;
-    let is_stored = method == 0 && packed == len;
-    let entry = Entry { name: String::from_utf8_lossy(name).into_owned(), len, local, is_stored };
+    let method = match method {
+        0 if packed == len => Method::Stored,
+        8 => Method::Deflated,
+        _ => Method::Other,
+    };
+    let entry = Entry { name: String::from_utf8_lossy(name).into_owned(), len, packed, local, method };
     let total = FIXED + name_len + extra_len + comment_len;
     (bytes.len() >= total).then_some((entry, total))
 }
 
 /// Where an entry's data are, from its local header.
 pub(super) fn data(file: &str, size: u64, entry: &Entry, local: &[u8]) -> Result<Range<u64>> {
-    if !entry.is_stored {
+    let advice = match entry.method {
+        Method::Deflated if !deflate::IS_KNOWN => Some("the program for the terminal reads it; or"),
+        Method::Other => Some("of compressions only deflate can be read;"),
+        Method::Stored | Method::Deflated => None,
+    };
+    if let Some(advice) = advice {
         return Err(Error::Unsupported(format!(
-            "{}: {} is compressed; save the file again without compression",
+            "{}: {} is compressed; {advice} save the file again without compression",
             quoted(file),
             quoted(&entry.name)
         )));
     }
+    if entry.is_deflated() && !deflate::is_possible(entry.len, entry.packed) {
+        return Err(damaged(file, &format!("in which {} claims an impossible length", quoted(&entry.name))));
+    }
     let lens = u16_at(local, 26).zip(u16_at(local, 28)).filter(|_| local.starts_with(MAGIC));
     let begin = lens.map(|(name, extra)| entry.local + LOCAL_LEN + name + extra);
-    match begin.and_then(|begin| Some(begin..begin.checked_add(entry.len)?)) {
+    match begin.and_then(|begin| Some(begin..begin.checked_add(entry.packed)?)) {
         Some(range) if range.end <= size => Ok(range),
         _ => Err(damaged(file, &format!("in which {} is not whole", quoted(&entry.name)))),
     }

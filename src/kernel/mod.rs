@@ -22,6 +22,7 @@ mod chase;
 mod codes;
 mod gemm;
 mod lanes;
+mod loops;
 mod panel;
 mod quantize;
 mod sweep;
@@ -40,6 +41,7 @@ use std::sync::OnceLock;
 #[cfg(feature = "blas")]
 pub use blas::{BLAS_VARIABLE, Blas, Panel};
 pub use codes::{CODE_PANEL, CodeEntry, CodeLayout};
+pub use loops::Loops;
 pub use quantize::{CodeDamage, CodeGrid};
 pub(crate) use sweep::GAMMA_FLOOR;
 

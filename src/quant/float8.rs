@@ -33,6 +33,7 @@ pub struct Float8 {
 const BLOCK: usize = 128;
 
 impl Float8 {
+    #[inline(always)]
     fn format(self) -> SmallFloat {
         if self.is_e4m3 { SmallFloat::E4M3 } else { SmallFloat::E5M2 }
     }
@@ -47,12 +48,14 @@ impl Float8 {
         }
     }
 
+    #[inline(always)]
     fn scale(self, abs_max: f32) -> f32 {
         let scale = abs_max / self.format().max();
         // Also of weights so small that the scale underflows.
         if abs_max == 0.0 || scale == 0.0 { 1.0 } else { scale }
     }
 
+    #[inline(always)]
     fn scales(self, weights: &[f32], cols: usize) -> Vec<f32> {
         match self.extent {
             Extent::Cast => Vec::new(),
@@ -75,6 +78,7 @@ impl Float8 {
     }
 
     /// Columns that one scale goes for inside a row, and which scale is the first of a row.
+    #[inline(always)]
     fn run(self, row: usize, cols: usize) -> (usize, usize) {
         match self.extent {
             Extent::Cast | Extent::Tensor => (cols, 0),
@@ -85,6 +89,7 @@ impl Float8 {
 }
 
 impl Quantizer for Float8 {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], cols: usize) -> Quantized {
         let format = self.format();
         let scales = self.scales(weights, cols);
@@ -101,14 +106,15 @@ impl Quantizer for Float8 {
         Quantized { codes, scales, ..Quantized::default() }
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, cols: usize, out: &mut [f32]) {
-        let table = self.format().table();
+        let format = self.format();
         for (row, (out, codes)) in out.chunks_mut(cols).zip(quantized.codes.chunks(cols)).enumerate() {
             let (run, first) = self.run(row, cols);
             for (index, (out, codes)) in out.chunks_mut(run).zip(codes.chunks(run)).enumerate() {
                 let scale = quantized.scales.get(first + index).copied().unwrap_or(1.0);
                 for (out, code) in out.iter_mut().zip(codes) {
-                    *out = table[usize::from(*code)] * scale;
+                    *out = format.decode(*code) * scale;
                 }
             }
         }

@@ -4,8 +4,9 @@ use rayon::prelude::*;
 
 use super::integer::to_int;
 use super::quantized::{Quantized, Quantizer};
-use super::rounding::{half_even, min_max};
+use super::rounding::{abs_max, half_even, min_max};
 use super::torch_sum;
+use crate::kernel::{Kernel, Loops};
 
 /// Groups over the flattened matrix, with a zero point that is not a whole number and is moved so that
 /// `sum |w - w'|^0.7` shrinks. `s = (2^b - 1) / (max - min)` and never changes; `q = clamp(round(w * s + z))`,
@@ -29,11 +30,13 @@ pub struct Hqq {
 }
 
 impl Hqq {
+    #[inline(always)]
     fn highest(self) -> f32 {
         f32::from((1_u16 << self.bits) - 1)
     }
 
     /// Groups one after another, whatever their order in the matrix.
+    #[inline(always)]
     fn gather(self, weights: &[f32]) -> Vec<f32> {
         if self.by_columns {
             return weights.to_vec();
@@ -43,8 +46,7 @@ impl Hqq {
     }
 
     fn optimise(self, grouped: &[f32], scales: &[f32], zeros: &mut [f32]) {
-        /// The tool's: weight of the penalty, most iterations.
-        const BETA: f32 = 10.0;
+        /// The tool's most.
         const ITERATIONS: usize = 20;
         /// Groups that one thread takes at a time.
         const PART: usize = 256;
@@ -55,7 +57,9 @@ impl Hqq {
                 .par_chunks_mut(PART)
                 .zip(scales.par_chunks(PART))
                 .zip(grouped.par_chunks(PART * group_len))
-                .map(|((zeros, scales), grouped)| self.step(grouped, scales, zeros, 1.0 / BETA))
+                .map(|((zeros, scales), grouped)| {
+                    Kernel::selected().loops(Step { scheme: self, grouped, scales, zeros })
+                })
                 .collect();
             let error: f64 = errors.iter().sum();
             // The tool compares means in f32.
@@ -66,31 +70,61 @@ impl Hqq {
             best = error;
         }
     }
+}
 
-    /// One iteration over some groups; returns the sum of the errors before it.
-    fn step(self, grouped: &[f32], scales: &[f32], zeros: &mut [f32], weight: f32) -> f64 {
-        let group_len = usize::from(self.group);
-        let mut error = 0.0_f64;
+/// One iteration over some groups; gives the sum of the errors before it.
+struct Step<'a> {
+    scheme: Hqq,
+    grouped: &'a [f32],
+    scales: &'a [f32],
+    zeros: &'a mut [f32],
+}
+
+/// What [`shrunk`] makes zero is below 0.170; of smaller errors the power need not be computed.
+const ALL_SHRUNK: f32 = 0.16;
+
+/// The proximal operator of the penalty: `sign(rest) max(|rest| - |rest|^-0.3 / beta, 0)` with the tool's beta of 10.
+#[inline(always)]
+fn shrunk(rest: f32) -> f32 {
+    const BETA: f32 = 10.0;
+    let size = rest.abs();
+    (size - inverse_power(size) * (1.0 / BETA)).max(0.0).copysign(rest)
+}
+
+impl Loops for Step<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let Self { scheme, grouped, scales, zeros } = self;
+        let group_len = usize::from(scheme.group);
+        let highest = scheme.highest();
+        let mut errors = [0.0_f64; 8];
         let mut rests = vec![0.0_f32; group_len];
         let mut targets = vec![0.0_f32; group_len];
         for ((group, scale), zero) in grouped.chunks(group_len).zip(scales).zip(zeros) {
             let each = group.iter().zip(&mut rests).zip(&mut targets);
             for ((w, rest), target) in each {
-                let code = half_even(w * scale + *zero).clamp(0.0, self.highest());
+                let code = half_even(w * scale + *zero).clamp(0.0, highest);
                 *rest = w - (code - *zero) / scale;
                 *target = code;
             }
-            for rest in &rests {
-                error += f64::from(rest.abs());
+            for rests in rests.chunks(errors.len()) {
+                for (error, rest) in errors.iter_mut().zip(rests) {
+                    *error += f64::from(rest.abs());
+                }
             }
-            for ((w, rest), target) in group.iter().zip(&rests).zip(&mut targets) {
-                let size = rest.abs();
-                let shrunk = (size - inverse_power(size) * weight).max(0.0).copysign(*rest);
-                *target -= (w - shrunk) * scale;
+            if abs_max(&rests) < ALL_SHRUNK {
+                for (w, target) in group.iter().zip(&mut targets) {
+                    *target -= w * scale;
+                }
+            } else {
+                for ((w, rest), target) in group.iter().zip(&rests).zip(&mut targets) {
+                    *target -= (w - shrunk(*rest)) * scale;
+                }
             }
-            *zero = if self.by_columns { torch_sum::mean(&targets) } else { torch_sum::mean_of_column(&targets) };
+            *zero = if scheme.by_columns { torch_sum::mean(&targets) } else { torch_sum::mean_of_column(&targets) };
         }
-        error
+        errors.iter().sum()
     }
 }
 
@@ -98,7 +132,7 @@ impl Hqq {
 /// of zero.
 ///
 /// Not `libm::powf`, which would be nine tenths of the time of quantizing: these are plain operations that vectorise.
-#[inline]
+#[inline(always)]
 fn inverse_power(value: f32) -> f32 {
     // value = 2^exponent * fraction, fraction from sqrt(1/2) to sqrt(2).
     let bits = value.to_bits();
@@ -127,6 +161,7 @@ fn inverse_power(value: f32) -> f32 {
 }
 
 impl Quantizer for Hqq {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], _cols: usize) -> Quantized {
         const NARROW: f32 = 1e-4;
         const LARGEST_SCALE: f32 = 2e4;
@@ -154,6 +189,7 @@ impl Quantizer for Hqq {
         Quantized { codes, scales: steps, zeros, ..Quantized::default() }
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, _cols: usize, out: &mut [f32]) {
         let group_len = usize::from(self.group);
         let groups = quantized.scales.len();
@@ -184,6 +220,13 @@ mod tests {
                 prop_assert!((f64::from(inverse_power(v)) / exact - 1.0).abs() < 6.0e-8);
             }
         }
+    }
+
+    #[test]
+    fn small_errors_shrink_to_nothing() {
+        let steps = (0..=ALL_SHRUNK.to_bits()).step_by(997).map(f32::from_bits);
+        assert!(steps.flat_map(|size| [shrunk(size), shrunk(-size)]).all(|value| value == 0.0));
+        assert!(shrunk(0.18) > 0.0 && shrunk(-0.18) < 0.0);
     }
 
     #[test]

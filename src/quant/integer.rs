@@ -49,6 +49,7 @@ pub struct Integers {
 }
 
 impl Integers {
+    #[inline(always)]
     fn group_len(self, cols: usize) -> usize {
         match self.group {
             Group::Row => cols,
@@ -57,15 +58,18 @@ impl Integers {
     }
 
     /// Whether codes are two's complement.
+    #[inline(always)]
     pub fn is_signed(self) -> bool {
         matches!(self.spread, Spread::Symmetric | Spread::SymmetricFull | Spread::AsymmetricSigned)
     }
 
     /// Whether groups have zero points.
+    #[inline(always)]
     pub fn has_zero(self) -> bool {
         !matches!(self.spread, Spread::Symmetric | Spread::SymmetricFull)
     }
 
+    #[inline(always)]
     fn scale_and_zero(self, group: &[f32]) -> (f32, f32) {
         let levels = f32::from((1_u16 << self.bits) - 1);
         match self.spread {
@@ -101,6 +105,7 @@ impl Integers {
 }
 
 impl Quantizer for Integers {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], cols: usize) -> Quantized {
         let group_len = self.group_len(cols);
         let mut quantized = Quantized { codes: vec![0; weights.len()], ..Quantized::default() };
@@ -128,6 +133,7 @@ impl Quantizer for Integers {
         quantized
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, cols: usize, out: &mut [f32]) {
         let group_len = self.group_len(cols);
         let groups = out.chunks_mut(group_len).zip(quantized.codes.chunks(group_len));
@@ -154,12 +160,13 @@ impl Quantizer for Integers {
 }
 
 /// Also of NaN, which a range beyond f32 leaves.
+#[inline(always)]
 fn is_without_scale(scale: f32) -> bool {
     scale.is_nan() || scale <= 0.0
 }
 
 /// The low byte of a whole number of -128 to 255, without the range checks of a cast.
-#[inline]
+#[inline(always)]
 pub(super) fn to_int(whole: f32) -> u8 {
     // 1.5 * 2^23: the number is in the lowest bits of the sum.
     (whole + 12_582_912.0).to_bits() as u8

@@ -19,6 +19,7 @@ pub enum Element {
 }
 
 impl Element {
+    #[inline(always)]
     fn format(self) -> SmallFloat {
         match self {
             Element::E2M1 => SmallFloat::E2M1,
@@ -73,6 +74,7 @@ pub(super) const MX_GROUP: usize = 32;
 
 impl Microscaling {
     /// The biased exponent of the group's scale.
+    #[inline(always)]
     fn exponent(self, abs_max: f32) -> u8 {
         const BIAS: i32 = 127;
         let format = self.element.format();
@@ -104,6 +106,7 @@ impl Microscaling {
 }
 
 impl Quantizer for Microscaling {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], _cols: usize) -> Quantized {
         let format = self.element.format();
         let mut quantized = Quantized { codes: vec![0; weights.len()], ..Quantized::default() };
@@ -131,6 +134,7 @@ impl Quantizer for Microscaling {
         quantized
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, _cols: usize, out: &mut [f32]) {
         dequantize_groups(self.element.format(), quantized, MX_GROUP, out);
     }
@@ -140,11 +144,11 @@ impl Quantizer for Microscaling {
     }
 }
 
+#[inline(always)]
 fn dequantize_groups(format: SmallFloat, quantized: &Quantized, group: usize, out: &mut [f32]) {
-    let table = format.table();
     for ((out, codes), scale) in out.chunks_mut(group).zip(quantized.codes.chunks(group)).zip(&quantized.scales) {
         for (out, code) in out.iter_mut().zip(codes) {
-            *out = table[usize::from(*code)] * scale;
+            *out = format.decode(*code) * scale;
         }
     }
 }
@@ -174,6 +178,7 @@ impl Nvfp4 {
     }
 
     /// The tensor's scale in the tool's own form; 1 where there is none.
+    #[inline(always)]
     fn tensor_scale(self, abs_max: f32) -> f32 {
         // 448 * 6: the largest scale times the largest element.
         const FULL: f32 = 2688.0;
@@ -187,6 +192,7 @@ impl Nvfp4 {
     }
 
     /// The group's scale as stored (E4M3).
+    #[inline(always)]
     fn group_scale(self, abs_max: f32, tensor: f32) -> f32 {
         const SMALLEST: f32 = 0.015_625;
         let e4m3 = |v: f32| SmallFloat::E4M3.round(v);
@@ -205,6 +211,7 @@ impl Nvfp4 {
     }
 
     /// The scale that an element is multiplied by.
+    #[inline(always)]
     fn full_scale(self, stored: f32, tensor: f32) -> f32 {
         match self {
             Nvfp4::Torchao | Nvfp4::Mlx => stored,
@@ -216,6 +223,7 @@ impl Nvfp4 {
 }
 
 impl Quantizer for Nvfp4 {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], _cols: usize) -> Quantized {
         let element = SmallFloat::E2M1;
         let largest = abs_max(weights);
@@ -256,6 +264,7 @@ impl Quantizer for Nvfp4 {
         quantized
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, _cols: usize, out: &mut [f32]) {
         dequantize_groups(SmallFloat::E2M1, quantized, NV_GROUP, out);
         if *self == Nvfp4::CompressedTensors {

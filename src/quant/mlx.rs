@@ -24,6 +24,7 @@ pub(super) struct MlxAffine {
 }
 
 impl Quantizer for MlxAffine {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], _cols: usize) -> Quantized {
         // MLX's smallest scale.
         const SMALLEST: f32 = 1e-7;
@@ -54,6 +55,7 @@ impl Quantizer for MlxAffine {
         quantized
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, _cols: usize, out: &mut [f32]) {
         let group_len = usize::from(self.group);
         let scales = quantized.scales.iter().zip(&quantized.zeros);

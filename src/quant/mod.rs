@@ -1,5 +1,7 @@
 //! Quantization schemes: weights to codes and scales, and back.
 
+#![allow(clippy::inline_always, reason = "loops must be inlined into the function compiled for an instruction set")]
+
 mod codebook;
 mod damage;
 mod float8;

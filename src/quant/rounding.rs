@@ -1,7 +1,7 @@
 //! Rounding to whole numbers and to small floats, in plain f32 operations that vectorise on every target.
 
 /// Round half to even. `f32::round_ties_even` is a library call on x86-64 without SSE4.1.
-#[inline]
+#[inline(always)]
 pub(super) fn half_even(value: f32) -> f32 {
     // From 2^23 on, f32 holds whole numbers only: the addition itself rounds.
     const WHOLE: f32 = 8_388_608.0;
@@ -11,7 +11,7 @@ pub(super) fn half_even(value: f32) -> f32 {
 }
 
 /// Round half away from zero, as C's `roundf`.
-#[inline]
+#[inline(always)]
 pub(super) fn half_away(value: f32) -> f32 {
     let even = half_even(value);
     // Exact: both have the same exponent or differ by less than one.
@@ -46,17 +46,19 @@ impl SmallFloat {
     pub const E5M2: Self = Self { mantissa: 2, min_exponent: -14, max_exponent: 15, max_significand: 7 };
 
     /// Number of mantissa bits.
+    #[inline(always)]
     pub fn mantissa_bits(self) -> u32 {
         u32::from(self.mantissa)
     }
 
     /// The largest number.
+    #[inline(always)]
     pub fn max(self) -> f32 {
         f32::from(self.max_significand) * power_of_two(i32::from(self.max_exponent) - i32::from(self.mantissa))
     }
 
     /// The nearest number, ties to even, saturating.
-    #[inline]
+    #[inline(always)]
     pub fn round(self, value: f32) -> f32 {
         let max = self.max();
         let value = value.clamp(-max, max);
@@ -67,7 +69,7 @@ impl SmallFloat {
     }
 
     /// The bits of a number of this format; the sign is the highest of `1 + exponent + mantissa` bits.
-    #[inline]
+    #[inline(always)]
     pub fn encode(self, number: f32) -> u8 {
         let mantissa = u32::from(self.mantissa);
         let magnitude = number.abs();
@@ -83,25 +85,19 @@ impl SmallFloat {
     }
 
     /// The number with these bits. Codes above the largest number's, which `encode` never makes, are read as numbers too.
-    #[inline]
+    #[inline(always)]
     pub fn decode(self, code: u8) -> f32 {
         let mantissa = u32::from(self.mantissa);
-        let magnitude = u32::from(code) & ((1 << self.sign_bit()) - 1);
-        let (exponent, fraction) = (magnitude >> mantissa, magnitude & ((1 << mantissa) - 1));
-        let step = i32::from(self.min_exponent) - i32::from(self.mantissa);
-        let value = if exponent == 0 {
-            fraction as f32 * power_of_two(step)
-        } else {
-            (fraction + (1 << mantissa)) as f32 * power_of_two(step + exponent as i32 - 1)
-        };
-        if u32::from(code) >> self.sign_bit() & 1 == 1 { -value } else { value }
+        let sign_bit = self.sign_bit();
+        let magnitude = u32::from(code) & ((1 << sign_bit) - 1);
+        let min_exponent = i32::from(self.min_exponent);
+        let subnormal = magnitude as f32 * power_of_two(min_exponent - i32::from(self.mantissa));
+        let normal = f32::from_bits((magnitude << (23 - mantissa)) + (((127 + min_exponent - 1) as u32) << 23));
+        let value = if magnitude < 1 << mantissa { subnormal } else { normal };
+        f32::from_bits(value.to_bits() | (u32::from(code) >> sign_bit & 1) << 31)
     }
 
-    /// All numbers by their codes.
-    pub fn table(self) -> [f32; 256] {
-        std::array::from_fn(|code| self.decode(code as u8))
-    }
-
+    #[inline(always)]
     fn sign_bit(self) -> u32 {
         // Exponent codes run from 1 at the smallest normal number to the largest number's.
         let exponents = (i32::from(self.max_exponent) - i32::from(self.min_exponent) + 1) as u32;
@@ -110,7 +106,7 @@ impl SmallFloat {
 }
 
 /// `2^exponent` for -149 to 127.
-#[inline]
+#[inline(always)]
 pub(crate) fn power_of_two(exponent: i32) -> f32 {
     if exponent >= -126 {
         f32::from_bits(((exponent + 127) as u32) << 23)
@@ -120,7 +116,7 @@ pub(crate) fn power_of_two(exponent: i32) -> f32 {
 }
 
 /// E2M1 code of the magnitude `value / scale`; ties go to the smaller number, as ggml and MLX have it.
-#[inline]
+#[inline(always)]
 pub(super) fn e2m1_ties_down(value: f32, scale: f32) -> u8 {
     const MIDPOINTS: [f32; 7] = [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0];
     let magnitude = value.abs();
@@ -135,6 +131,7 @@ pub(super) fn log2(value: f32) -> f32 {
 }
 
 /// Largest magnitude.
+#[inline(always)]
 pub(super) fn abs_max(values: &[f32]) -> f32 {
     let (chunks, rest) = values.as_chunks::<8>();
     let mut max = [0.0_f32; 8];
@@ -148,6 +145,7 @@ pub(super) fn abs_max(values: &[f32]) -> f32 {
 }
 
 /// Smallest and largest value; of a zero of either sign, the first one.
+#[inline(always)]
 pub(super) fn min_max(values: &[f32]) -> (f32, f32) {
     let (chunks, rest) = values.as_chunks::<8>();
     let (mut min, mut max) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8]);

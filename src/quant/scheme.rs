@@ -12,7 +12,7 @@ use super::integer::{Group, Integers};
 use super::microscaling::{MX_GROUP, Microscaling, NV_GROUP, Nvfp4};
 use super::mlx::MlxAffine;
 use super::naive::{Arithmetic, NaiveGrid, Range};
-use super::quantized::{Quantized, Quantizer};
+use super::quantized::{Quantized, Quantizer, Vectorised};
 use super::recipe::{FileType, ModelTensor, takes_high_bits};
 use super::registry;
 use crate::error::{Error, Result, quoted};
@@ -243,7 +243,7 @@ impl Scheme {
         } else {
             out.copy_from_slice(weights.values());
         }
-        if out.iter().any(|v| !v.is_finite()) {
+        if !are_finite(out) {
             return Err(Error::Numeric(
                 "quantizing overflowed: the dequantized weights hold NaN or infinity".to_owned(),
             ));
@@ -289,18 +289,27 @@ impl Scheme {
     fn quantizer(self, dtype: Dtype, arithmetic: Rounding) -> Option<Box<dyn Quantizer>> {
         Some(match self {
             Scheme::Stored | Scheme::Naive { .. } | Scheme::GgufFile(_) | Scheme::MlxMixed { .. } => return None,
-            Scheme::Integers(scheme) | Scheme::Gptq(scheme) | Scheme::Awq(scheme) => Box::new(scheme),
-            Scheme::LlmInt8 => Box::new(LlmInt8),
-            Scheme::Block4(scheme) => Box::new(scheme),
+            Scheme::Integers(scheme) | Scheme::Gptq(scheme) | Scheme::Awq(scheme) => Box::new(Vectorised(scheme)),
+            Scheme::LlmInt8 => Box::new(Vectorised(LlmInt8)),
+            Scheme::Block4(scheme) => Box::new(Vectorised(scheme)),
+            // A search for each weight: nothing to make vectors of.
             Scheme::Dynamic8(scheme) => Box::new(scheme),
+            // Chooses the instruction set itself, for each type.
             Scheme::Ggml(scheme) => Box::new(scheme),
-            Scheme::Mlx { bits, group } => Box::new(MlxAffine { bits, group, stored: Rounding::of(dtype), arithmetic }),
-            Scheme::Microscaling(scheme) => Box::new(scheme),
-            Scheme::Nvfp4(scheme) => Box::new(scheme),
-            Scheme::Float8(scheme) => Box::new(scheme),
-            Scheme::Hqq(scheme) => Box::new(scheme),
+            Scheme::Hqq(scheme) => Box::new(Vectorised(scheme)),
+            Scheme::Mlx { bits, group } => {
+                Box::new(Vectorised(MlxAffine { bits, group, stored: Rounding::of(dtype), arithmetic }))
+            }
+            Scheme::Microscaling(scheme) => Box::new(Vectorised(scheme)),
+            Scheme::Nvfp4(scheme) => Box::new(Vectorised(scheme)),
+            Scheme::Float8(scheme) => Box::new(Vectorised(scheme)),
         })
     }
+}
+
+/// Whether no value is infinite or NaN; without a way out, so that the loop becomes vectors.
+fn are_finite(values: &[f32]) -> bool {
+    values.chunks(1 << 12).all(|part| part.iter().fold(true, |all, v| all & v.is_finite()))
 }
 
 impl fmt::Display for Scheme {

@@ -10,6 +10,7 @@ const LEVELS: usize = 4;
 ///
 /// # Source
 /// torch 2.15 `aten/src/ATen/native/cpu/SumKernel.cpp`, `vectorized_inner_sum`.
+#[inline(always)]
 pub(super) fn mean(values: &[f32]) -> f32 {
     let (vectors, rest) = values.as_chunks::<LANES>();
     let (rows, single) = vectors.as_chunks::<SIDE_BY_SIDE>();
@@ -28,13 +29,13 @@ pub(super) fn mean(values: &[f32]) -> f32 {
 ///
 /// # Source
 /// As [`mean`]: `vectorized_outer_sum`.
+#[inline(always)]
 pub(super) fn mean_of_column(values: &[f32]) -> f32 {
-    let (rows, _) = values.as_chunks::<1>();
-    let rows: Vec<[[f32; 1]; 1]> = rows.iter().map(|row| [*row]).collect();
-    let [[sum]] = cascade(&rows);
+    let [[sum]] = cascade(values.as_chunks::<1>().0.as_chunks::<1>().0);
     sum / values.len() as f32
 }
 
+#[inline(always)]
 fn cascade<const WIDTH: usize, const COUNT: usize>(rows: &[[[f32; WIDTH]; COUNT]]) -> [[f32; WIDTH]; COUNT] {
     let bits = rows.len().next_power_of_two().trailing_zeros() as usize;
     let level_power = (bits / LEVELS).max(4);
@@ -64,12 +65,14 @@ fn cascade<const WIDTH: usize, const COUNT: usize>(rows: &[[[f32; WIDTH]; COUNT]
     total
 }
 
+#[inline(always)]
 fn add_row<const WIDTH: usize, const COUNT: usize>(sums: &mut [[f32; WIDTH]; COUNT], row: &[[f32; WIDTH]; COUNT]) {
     for (sum, vector) in sums.iter_mut().zip(row) {
         add(sum, vector);
     }
 }
 
+#[inline(always)]
 fn add<const WIDTH: usize>(sum: &mut [f32; WIDTH], vector: &[f32; WIDTH]) {
     for (sum, value) in sum.iter_mut().zip(vector) {
         *sum += value;

@@ -86,6 +86,13 @@ def save(path: Path, value, storages) -> None:
         add("version", b"3\n")
 
 
+def deflate(source: Path, target: Path, method: int) -> None:
+    """The same archive compressed, as tools that pack files again leave it."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+
+
 class OldUnpickler(pickle.Unpickler):
     def persistent_load(self, key):
         return key
@@ -143,7 +150,9 @@ def main() -> None:
     }
     np.savez(FOLDER / "arrays.npz", **arrays)
     np.save(FOLDER / "array.npy", arrays["dense/fortran"])
-    np.savez_compressed(FOLDER / "x_compressed.npz", a=arrays["bias"])
+    np.savez_compressed(FOLDER / "deflated.npz", **arrays)
+    deflate(FOLDER / "training.pth", FOLDER / "deflated.pth", zipfile.ZIP_DEFLATED)
+    deflate(FOLDER / "arrays.npz", FOLDER / "x_bzip2.npz", zipfile.ZIP_BZIP2)
     for name, array in arrays.items():
         if name != "note":
             name = name if array.ndim < 2 or name.endswith(".weight") else f"{name}.weight"

@@ -78,13 +78,7 @@ impl Work<'_> {
         let (quantized, layout) = aligned(&original, quantized, self.pair.is_transposed, &self.heads)?;
         describe(row, layout);
         damage(row, &original, &quantized);
-        match self.layer {
-            None => Ok(None),
-            // The layer is the whole tensor.
-            Some(_) if self.pair.original.rows.is_some() => self.spectra(row, &original, &quantized).map(Some),
-            Some(Layer { kind: LayerKind::Dense { .. }, .. }) => self.spectra(row, &original, &quantized).map(Some),
-            Some(_) => Err(Error::Unsupported("spectra of convolutions are not compared yet, errors are".to_owned())),
-        }
+        self.layer.map(|_| self.spectra(row, &original, &quantized)).transpose()
     }
 
     fn spectra(&self, row: &mut PairRow, original: &Matrix, quantized: &Matrix) -> Result<[PairSpectrum; 2]> {
@@ -113,14 +107,23 @@ impl Work<'_> {
         }))
     }
 
+    /// Of the pair's matrix; of a convolution those at all kernel positions together, as the analysis has them.
     fn eigenvalues(&self, matrix: &Matrix) -> Result<Vec<f64>> {
         let layer = self.layer.ok_or_else(|| Error::Options("there is no layer".to_owned()))?;
         let (options, limits, cancellation) = (self.options, self.limits, self.cancellation);
-        LayerTask { layer, info: self.original, operands: &[], levels: &[], options, limits, cancellation }.eigenvalues(
-            Source::Whole(matrix),
-            None,
-            &mut Damage::default(),
-        )
+        let task = LayerTask { layer, info: self.original, operands: &[], levels: &[], options, limits, cancellation };
+        let positions = match layer.kind {
+            LayerKind::Dense { .. } => 1,
+            LayerKind::Conv2d { positions, .. } => positions,
+        };
+        let mut all = Vec::new();
+        for position in 0..positions {
+            let slice = task.slice(matrix, position)?;
+            let values = task.eigenvalues(Source::Whole(&slice), None, &mut Damage::default())?;
+            all.extend(values.into_iter().map(|value| value * task.normalisation()));
+        }
+        all.sort_by(f64::total_cmp);
+        Ok(all)
     }
 }
 

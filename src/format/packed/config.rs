@@ -25,6 +25,11 @@ impl Config {
         u8::from(format != Some("gptq_v2"))
     }
 
+    /// Weights that share a scale; none where it is said to be the whole row, or not said.
+    pub(super) fn group_size(&self) -> Option<u64> {
+        self.quantization_config.get("group_size")?.as_u64()
+    }
+
     /// Bits and group of an MLX tensor without `.weight`: its own, or the model's.
     pub(super) fn mlx(&self, name: &str) -> Option<(u64, u64)> {
         let own = self.quantization.get(name).filter(|own| own.is_object());

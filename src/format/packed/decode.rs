@@ -30,6 +30,7 @@ pub(super) fn decode(packed: &Packed, info: &TensorInfo, bytes: &[u8], out: &mut
     match packed.layout {
         Layout::Gptq { bits, offset, group, has_groups } => source.gptq(bits, offset, group, has_groups, out),
         Layout::Awq { group } => source.awq(group as usize, out),
+        Layout::AwqRows { group } => source.awq_rows(group as usize, out),
         Layout::Bnb4 { block, nested, .. } => source.bnb4(block as usize, nested, out),
         Layout::LlmInt8 => source.llm_int8(out),
         Layout::Ints { bits, has_zeros, has_groups, group } => source.ints(bits, has_zeros, has_groups, group, out),
@@ -125,6 +126,23 @@ impl Source<'_> {
                     let zero = nibble(self.rest[0], col / group, row);
                     let scale = scales[col / group * rows + row];
                     out[row * cols + col] = (nibble(self.codes, col, row) - zero) * scale;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Codes along rows, zeros and scales of each row's groups.
+    fn awq_rows(&self, group: usize, out: &mut [f32]) -> Result<()> {
+        let scales = self.floats(1)?;
+        let (across, row_bytes) = (scales.len() / self.rows, self.cols / 2);
+        for (row, out) in out.chunks_mut(self.cols).enumerate() {
+            let codes = &self.codes[row * row_bytes..][..row_bytes];
+            let zeros = &self.rest[0][row * across / 2..][..across / 2];
+            for (index, out) in out.chunks_mut(group).enumerate() {
+                let (zero, scale) = (f32::from(code(zeros, 4 * index, 4)), scales[row * across + index]);
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out = (f32::from(code(codes, 4 * (index * group + i), 4)) - zero) * scale;
                 }
             }
         }

@@ -2,9 +2,12 @@
 //! and the like. Recognised by what is there; where that leaves a doubt, by the model's `config.json`.
 
 mod bits;
+mod bytes;
+mod codes;
 mod config;
 mod decode;
 mod recognise;
+mod words;
 
 use std::fmt;
 
@@ -38,6 +41,8 @@ enum Layout {
     Gptq { bits: u8, offset: u8, group: u64, has_groups: bool },
     /// Zeros, scales.
     Awq { group: u64 },
+    /// The same, neither transposed nor interleaved (GEMV): rows of zeros and scales may be longer than there are groups.
+    AwqRows { group: u64 },
     /// Scales, the map of codes; with nested scales also their scales and their map.
     Bnb4 { is_nf4: bool, block: u64, nested: Option<Nested> },
     /// The largest magnitude of each row.
@@ -90,7 +95,7 @@ impl fmt::Display for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layout {
             Layout::Gptq { bits, group, .. } => write!(f, "GPTQ {bits}-bit g{group}"),
-            Layout::Awq { group } => write!(f, "AWQ 4-bit g{group}"),
+            Layout::Awq { group } | Layout::AwqRows { group } => write!(f, "AWQ 4-bit g{group}"),
             Layout::Bnb4 { is_nf4, block, nested } => {
                 let (name, nested) = (if is_nf4 { "NF4" } else { "FP4" }, if nested.is_some() { " dq" } else { "" });
                 write!(f, "{name} b{block}{nested}")

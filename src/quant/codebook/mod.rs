@@ -45,6 +45,7 @@ pub struct Block4 {
 pub(super) const OUTER_BLOCK: usize = 256;
 
 impl Quantizer for Block4 {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], _cols: usize) -> Quantized {
         // Keeps the reciprocal of a zero block finite.
         const SMALLEST: f32 = 1e-38;
@@ -77,6 +78,7 @@ impl Quantizer for Block4 {
         quantized
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, _cols: usize, out: &mut [f32]) {
         let map = match self.map {
             Map4::Nf4 => NF4,
@@ -140,6 +142,7 @@ impl Dynamic8 {
 }
 
 impl Quantizer for Dynamic8 {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], _cols: usize) -> Quantized {
         let block_len = usize::from(self.block);
         let find = self.finder();
@@ -161,6 +164,7 @@ impl Quantizer for Dynamic8 {
         quantized
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, _cols: usize, out: &mut [f32]) {
         let map = dynamic();
         let block_len = usize::from(self.block);
@@ -185,6 +189,7 @@ impl Quantizer for Dynamic8 {
 pub(super) struct LlmInt8;
 
 impl Quantizer for LlmInt8 {
+    #[inline(always)]
     fn quantize(&self, weights: &[f32], cols: usize) -> Quantized {
         let mut quantized = Quantized { codes: vec![0; weights.len()], ..Quantized::default() };
         for (row, codes) in weights.chunks(cols).zip(quantized.codes.chunks_mut(cols)) {
@@ -201,6 +206,7 @@ impl Quantizer for LlmInt8 {
         quantized
     }
 
+    #[inline(always)]
     fn dequantize(&self, quantized: &Quantized, cols: usize, out: &mut [f32]) {
         // f32(1 / 127), as the tool has it.
         const PART: f32 = 7.874_016e-3;

@@ -76,6 +76,7 @@ pub(super) fn dynamic() -> [f32; 256] {
 }
 
 /// Between neighbours of an ascending map.
+#[inline(always)]
 pub(super) fn midpoints<const N: usize, const M: usize>(map: &[f32; N]) -> [f32; M] {
     std::array::from_fn(|i| f32::midpoint(map[i], map[i + 1]))
 }

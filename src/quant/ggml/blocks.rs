@@ -1,6 +1,6 @@
 //! The block types that a GGUF file may hold.
 
-use super::{GgmlType, each_in, iq};
+use super::{GgmlType, iq};
 
 /// How the weights of a GGUF tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,13 +90,13 @@ impl BlockType {
     pub fn dequantize(self, blocks: &[u8], out: &mut [f32]) {
         match self {
             Self::Ggml(kind) => kind.dequantize_blocks(blocks, out),
-            Self::Iq(IqType::IQ3_S) => each_in(blocks, out, iq::dequantize_iq3_s),
-            Self::Iq(IqType::IQ3_XXS) => each_in(blocks, out, iq::dequantize_iq3_xxs),
-            Self::Iq(IqType::IQ2_S) => each_in(blocks, out, iq::dequantize_iq2_s),
-            Self::Iq(IqType::IQ2_XS) => each_in(blocks, out, iq::dequantize_iq2_xs),
-            Self::Iq(IqType::IQ2_XXS) => each_in(blocks, out, iq::dequantize_iq2_xxs),
-            Self::Iq(IqType::IQ1_M) => each_in(blocks, out, iq::dequantize_iq1_m),
-            Self::Iq(IqType::IQ1_S) => each_in(blocks, out, iq::dequantize_iq1_s),
+            Self::Iq(IqType::IQ3_S) => each!(iq::dequantize_iq3_s: [u8; 110] => [f32; 256], blocks, out),
+            Self::Iq(IqType::IQ3_XXS) => each!(iq::dequantize_iq3_xxs: [u8; 98] => [f32; 256], blocks, out),
+            Self::Iq(IqType::IQ2_S) => each!(iq::dequantize_iq2_s: [u8; 82] => [f32; 256], blocks, out),
+            Self::Iq(IqType::IQ2_XS) => each!(iq::dequantize_iq2_xs: [u8; 74] => [f32; 256], blocks, out),
+            Self::Iq(IqType::IQ2_XXS) => each!(iq::dequantize_iq2_xxs: [u8; 66] => [f32; 256], blocks, out),
+            Self::Iq(IqType::IQ1_M) => each!(iq::dequantize_iq1_m: [u8; 56] => [f32; 256], blocks, out),
+            Self::Iq(IqType::IQ1_S) => each!(iq::dequantize_iq1_s: [u8; 50] => [f32; 256], blocks, out),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::quant::rounding::{SmallFloat, abs_max, e2m1_ties_down, log2, power_of_two};
 
+#[inline(always)]
 fn pack(x: &[f32], scale: f32, out: &mut [u8]) {
     let half = out.len();
     for (j, byte) in out.iter_mut().enumerate() {
@@ -13,6 +14,7 @@ fn pack(x: &[f32], scale: f32, out: &mut [u8]) {
 const DOUBLED: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
 
 /// Elements times twice `half_scale`.
+#[inline(always)]
 fn unpack(bytes: &[u8], half_scale: f32, out: &mut [f32]) {
     let half = bytes.len();
     for (j, byte) in bytes.iter().enumerate() {
@@ -21,6 +23,7 @@ fn unpack(bytes: &[u8], half_scale: f32, out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn quantize_mxfp4(x: &[f32; 32], out: &mut [u8; 17]) {
     let max = abs_max(x);
     // The logarithm is f32's: a magnitude just below a power of two may count as that power.
@@ -29,12 +32,14 @@ pub(super) fn quantize_mxfp4(x: &[f32; 32], out: &mut [u8; 17]) {
     pack(x, power_of_two(i32::from(out[0]) - 127), &mut out[1..]);
 }
 
+#[inline(always)]
 pub(super) fn dequantize_mxfp4(block: &[u8; 17], out: &mut [f32; 32]) {
     // 2^128 is no f32, but half of it times twice the element may be.
     unpack(&block[1..], power_of_two(i32::from(block[0]) - 128), out);
 }
 
 /// Positive E4M3 of `value`, halves of the last bit up.
+#[inline(always)]
 fn scale_code(value: f32) -> u8 {
     const LARGEST: u8 = 0x7e;
     const SMALLEST_NORMAL: f32 = 0.015_625;
@@ -52,6 +57,7 @@ fn scale_code(value: f32) -> u8 {
     code.min(u32::from(LARGEST)) as u8
 }
 
+#[inline(always)]
 pub(super) fn quantize_nvfp4(x: &[f32; 64], out: &mut [u8; 36]) {
     let (scales, codes) = out.split_at_mut(4);
     for ((x, scale), codes) in x.as_chunks::<16>().0.iter().zip(scales).zip(codes.chunks_mut(8)) {
@@ -66,6 +72,7 @@ pub(super) fn quantize_nvfp4(x: &[f32; 64], out: &mut [u8; 36]) {
 }
 
 /// A scale has no sign bit; only 0x7f is no number, and counts as zero.
+#[inline(always)]
 fn scale_of(code: u8) -> f32 {
     match code {
         0x7f => 0.0,
@@ -73,6 +80,7 @@ fn scale_of(code: u8) -> f32 {
     }
 }
 
+#[inline(always)]
 pub(super) fn dequantize_nvfp4(block: &[u8; 36], out: &mut [f32; 64]) {
     let (scales, codes) = block.split_at(4);
     for ((out, scale), codes) in out.as_chunks_mut::<16>().0.iter_mut().zip(scales).zip(codes.chunks(8)) {

@@ -2,8 +2,14 @@
 
 #![expect(clippy::needless_bitwise_bool, reason = "branches would keep lanes from becoming vectors")]
 
-use super::lanes::{LANES, Lanes, interleave, nearest, signed_max};
+use super::lanes::{interleave, nearest, signed_max};
 use super::{f16_bytes, read_f16, reciprocal};
+
+/// Blocks that are fitted side by side: a super-block of `IQ4_XS`.
+const LANES: usize = 8;
+
+/// One number of each of them.
+type Lanes = [f32; LANES];
 
 const VALUES: [f32; 16] =
     [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
@@ -15,45 +21,90 @@ const MIDPOINTS: [f32; 15] =
 /// A block of smaller weights has no scale: the tool's bound.
 const TINY: f32 = 1e-15;
 
-#[inline]
+#[inline(always)]
 fn code_of(v: f32) -> u8 {
     MIDPOINTS.iter().map(|m| u8::from(v >= *m)).sum()
 }
 
-/// The value of the nearest code, by adding up the steps to it.
-#[inline]
-fn value_of(v: f32) -> f32 {
-    let mut value = VALUES[0];
-    for (i, m) in MIDPOINTS.iter().enumerate() {
-        value += if v >= *m { VALUES[i + 1] - VALUES[i] } else { 0.0 };
-    }
-    value
+/// What a weight may become in any of the trials, which move it by at most 7 / 127 of its size and so past one midpoint at
+/// most: the value it has now, its neighbours, and the midpoints where they begin.
+struct Choice {
+    values: [Lanes; 3],
+    midpoints: [Lanes; 2],
 }
 
-/// Scales of eight blocks: sixteen trials around the one that takes the largest weight to -127.
-fn fit(x: &[Lanes; 32]) -> Lanes {
-    let max = signed_max(x);
-    let sums = |factor: &Lanes| {
-        let (mut with_x, mut with_q) = ([0.0; LANES], [0.0; LANES]);
-        for row in x {
+impl Choice {
+    #[inline(always)]
+    fn around(scaled: &Lanes) -> Self {
+        let mut choice = Self {
+            // At the ends nothing is beyond.
+            values: [[VALUES[0]; LANES], [VALUES[0]; LANES], [VALUES[15]; LANES]],
+            midpoints: [[f32::NEG_INFINITY; LANES], [f32::INFINITY; LANES]],
+        };
+        let ([below, here, above], [lower, upper]) = (&mut choice.values, &mut choice.midpoints);
+        for (i, m) in MIDPOINTS.iter().enumerate() {
+            let down = 14 - i;
             for lane in 0..LANES {
-                let v = row[lane];
-                let q = value_of(factor[lane] * v);
-                let w = v * v;
-                with_x[lane] += w * q * v;
-                with_q[lane] += w * q * q;
+                let is_reached = scaled[lane] >= *m;
+                below[lane] = if is_reached { VALUES[i] } else { below[lane] };
+                here[lane] = if is_reached { VALUES[i + 1] } else { here[lane] };
+                lower[lane] = if is_reached { *m } else { lower[lane] };
+                let is_beyond = scaled[lane] < MIDPOINTS[down];
+                above[lane] = if is_beyond { VALUES[down + 1] } else { above[lane] };
+                upper[lane] = if is_beyond { MIDPOINTS[down] } else { upper[lane] };
             }
         }
-        (with_x, with_q)
-    };
-    let (with_x, with_q) = sums(&max.map(|m| 1.0 / (-m / VALUES[0])));
+        choice
+    }
+
+    /// The value nearest to a weight under the factor of a trial.
+    #[inline(always)]
+    fn value(&self, lane: usize, scaled: f32) -> f32 {
+        let [below, here, above] = &self.values;
+        let [lower, upper] = &self.midpoints;
+        let value = if scaled >= lower[lane] { here[lane] } else { below[lane] };
+        if scaled >= upper[lane] { above[lane] } else { value }
+    }
+}
+
+/// The value of the nearest code.
+#[inline(always)]
+fn value_of(v: f32) -> f32 {
+    MIDPOINTS.iter().zip(&VALUES[1..]).fold(VALUES[0], |value, (m, above)| if v >= *m { *above } else { value })
+}
+
+/// `sum w x q` and `sum w q q` over the values `q` that weights have under a factor, `w = x^2`.
+#[inline(always)]
+fn sums(x: &[Lanes; 32], factor: &Lanes, value: impl Fn(usize, usize, f32) -> f32) -> (Lanes, Lanes) {
+    let (mut with_x, mut with_q) = ([0.0; LANES], [0.0; LANES]);
+    for (i, row) in x.iter().enumerate() {
+        for lane in 0..LANES {
+            let v = row[lane];
+            let q = value(i, lane, factor[lane] * v);
+            let w = v * v;
+            with_x[lane] += w * q * v;
+            with_q[lane] += w * q * q;
+        }
+    }
+    (with_x, with_q)
+}
+
+/// Scales of eight blocks: one that takes the largest weight to 127, and fifteen around the one that takes it to -127.
+#[inline(always)]
+fn fit(x: &[Lanes; 32]) -> Lanes {
+    let max = signed_max(x);
+    let middle = max.map(|m| VALUES[0] / m);
+    let choices: [Choice; 32] =
+        std::array::from_fn(|i| Choice::around(&std::array::from_fn(|lane| middle[lane] * x[i][lane])));
+    let (with_x, with_q) = sums(x, &max.map(|m| 1.0 / (-m / VALUES[0])), |_, _, scaled| value_of(scaled));
     let (mut scale, mut best) = ([0.0; LANES], [0.0; LANES]);
     for lane in 0..LANES {
         scale[lane] = with_x[lane] / with_q[lane];
         best[lane] = scale[lane] * with_x[lane];
     }
     for k in -7_i8..=7 {
-        let (with_x, with_q) = sums(&max.map(|m| (f32::from(k) + VALUES[0]) / m));
+        let factor = max.map(|m| (f32::from(k) + VALUES[0]) / m);
+        let (with_x, with_q) = sums(x, &factor, |i, lane, scaled| choices[i].value(lane, scaled));
         for lane in 0..LANES {
             let is_better = (with_q[lane] > 0.0) & (with_x[lane] * with_x[lane] > best[lane] * with_q[lane]);
             let new = with_x[lane] / with_q[lane];
@@ -68,6 +119,7 @@ fn fit(x: &[Lanes; 32]) -> Lanes {
 }
 
 /// Codes of 32 weights, halves of the block in low and high nibbles.
+#[inline(always)]
 fn pack(x: &[f32], factor: f32, out: &mut [u8]) {
     for (j, byte) in out.iter_mut().enumerate() {
         *byte = code_of(x[j] * factor) | code_of(x[j + 16] * factor) << 4;
@@ -76,21 +128,32 @@ fn pack(x: &[f32], factor: f32, out: &mut [u8]) {
 
 /// Any number of blocks, eight at a time.
 pub(super) fn quantize_nl(weights: &[f32], bytes: &mut [u8]) {
-    for (weights, bytes) in weights.chunks(LANES * 32).zip(bytes.chunks_mut(LANES * 18)) {
-        let mut eight = [0.0; LANES * 32];
-        eight[..weights.len()].copy_from_slice(weights);
-        let scales = fit(&interleave(&eight));
-        for ((x, out), scale) in weights.chunks(32).zip(bytes.chunks_mut(18)).zip(scales) {
-            out[..2].copy_from_slice(&f16_bytes(scale));
-            pack(x, reciprocal(scale), &mut out[2..]);
-        }
+    let (whole, rest) = weights.split_at(weights.len() / (LANES * 32) * (LANES * 32));
+    let (to, to_rest) = bytes.split_at_mut(whole.len() / 32 * 18);
+    each!(quantize_eight: [f32; LANES * 32] => [u8; LANES * 18], whole, to);
+    if !rest.is_empty() {
+        let (mut eight, mut out) = ([0.0; LANES * 32], [0; LANES * 18]);
+        eight[..rest.len()].copy_from_slice(rest);
+        each!(quantize_eight: [f32; LANES * 32] => [u8; LANES * 18], eight, out);
+        to_rest.copy_from_slice(&out[..to_rest.len()]);
     }
 }
 
+#[inline(always)]
+fn quantize_eight(weights: &[f32; LANES * 32], bytes: &mut [u8; LANES * 18]) {
+    let scales = fit(&interleave(weights));
+    for ((x, out), scale) in weights.chunks(32).zip(bytes.chunks_mut(18)).zip(scales) {
+        out[..2].copy_from_slice(&f16_bytes(scale));
+        pack(x, reciprocal(scale), &mut out[2..]);
+    }
+}
+
+#[inline(always)]
 pub(super) fn dequantize_nl(block: &[u8; 18], out: &mut [f32; 32]) {
     unpack(&block[2..], read_f16([block[0], block[1]]), out);
 }
 
+#[inline(always)]
 fn unpack(bytes: &[u8], scale: f32, out: &mut [f32; 32]) {
     for (j, byte) in bytes.iter().enumerate() {
         out[j] = scale * VALUES[usize::from(byte & 15)];
@@ -98,6 +161,7 @@ fn unpack(bytes: &[u8], scale: f32, out: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn quantize_xs(x: &[f32; 256], out: &mut [u8; 136]) {
     let scales = fit(&interleave(x));
     let max = super::signed_max(&scales);
@@ -116,6 +180,7 @@ pub(super) fn quantize_xs(x: &[f32; 256], out: &mut [u8; 136]) {
     out[4..8].copy_from_slice(&low);
 }
 
+#[inline(always)]
 pub(super) fn dequantize_xs(block: &[u8; 136], out: &mut [f32; 256]) {
     let d = read_f16([block[0], block[1]]);
     let high = u16::from_le_bytes([block[2], block[3]]);
@@ -135,8 +200,20 @@ mod tests {
             assert_eq!(MIDPOINTS[i], f32::midpoint(pair[0], pair[1]));
             assert_eq!(usize::from(code_of(MIDPOINTS[i])), i + 1);
             assert_eq!(usize::from(code_of(MIDPOINTS[i].next_down())), i);
-            assert_eq!(value_of(pair[0]), pair[0]);
         }
         assert_eq!((code_of(-1e9), code_of(1e9), code_of(0.0)), (0, 15, 8));
+    }
+
+    #[test]
+    fn trials_reach_no_further_than_the_neighbours() {
+        for step in -127_000..=127_000 {
+            let v = step as f32 / 1000.0;
+            let choice = Choice::around(&[v; LANES]);
+            assert_eq!(choice.value(0, v), value_of(v));
+            for k in -7..=7 {
+                let moved = v * ((k as f32 - 127.0) / -127.0);
+                assert_eq!(choice.value(0, moved), VALUES[usize::from(code_of(moved))], "{v} {moved}");
+            }
+        }
     }
 }

@@ -5,8 +5,38 @@ use super::{f16_bytes, read_f16, reciprocal, signed_max};
 use crate::quant::integer::to_int;
 use crate::quant::rounding::{abs_max, half_away, min_max};
 
+#[inline(always)]
+pub(super) fn store_f32([v]: &[f32; 1], out: &mut [u8; 4]) {
+    *out = v.to_le_bytes();
+}
+
+#[inline(always)]
+pub(super) fn load_f32(bytes: &[u8; 4], out: &mut [f32; 1]) {
+    *out = [f32::from_le_bytes(*bytes)];
+}
+
+#[inline(always)]
+pub(super) fn store_f16([v]: &[f32; 1], out: &mut [u8; 2]) {
+    *out = f16_bytes(*v);
+}
+
+#[inline(always)]
+pub(super) fn load_f16(bytes: &[u8; 2], out: &mut [f32; 1]) {
+    *out = [read_f16(*bytes)];
+}
+
+#[inline(always)]
+pub(super) fn store_bf16([v]: &[f32; 1], out: &mut [u8; 2]) {
+    *out = half::bf16::from_f32(*v).to_le_bytes();
+}
+
+#[inline(always)]
+pub(super) fn load_bf16(bytes: &[u8; 2], out: &mut [f32; 1]) {
+    *out = [half::bf16::from_le_bytes(*bytes).to_f32()];
+}
+
 /// Whole part of a number from 0 to 2^22.
-#[inline]
+#[inline(always)]
 fn floor(value: f32) -> f32 {
     const MAGIC: f32 = 12_582_912.0;
     let nearest = (value + MAGIC) - MAGIC;
@@ -18,6 +48,7 @@ fn floor(value: f32) -> f32 {
 const UNDEFINED: [u8; 32] = [0; 32];
 
 /// Codes of 4 bits: the first half of the block in the low nibbles, the second in the high ones.
+#[inline(always)]
 fn pack_nibbles(codes: &[u8; 32], out: &mut [u8]) {
     for (j, byte) in out.iter_mut().enumerate() {
         *byte = (codes[j] & 15) | (codes[j + 16] << 4);
@@ -25,19 +56,23 @@ fn pack_nibbles(codes: &[u8; 32], out: &mut [u8]) {
 }
 
 /// The fifth bits of the codes.
+#[inline(always)]
 fn pack_fifth(codes: &[u8; 32]) -> [u8; 4] {
     codes.iter().enumerate().fold(0_u32, |bits, (j, code)| bits | (u32::from(code >> 4 & 1) << j)).to_le_bytes()
 }
 
+#[inline(always)]
 fn nibble(bytes: &[u8], j: usize) -> u8 {
     if j < 16 { bytes[j] & 15 } else { bytes[j - 16] >> 4 }
 }
 
+#[inline(always)]
 fn fifth(bits: &[u8], j: usize) -> u8 {
     (bits[j / 8] >> (j % 8) & 1) << 4
 }
 
 /// Codes around `half` with the scale `M / -half`, `M` the first weight of the largest magnitude.
+#[inline(always)]
 fn centred(x: &[f32; 32], half: f32) -> (f32, [u8; 32]) {
     let scale = signed_max(x) / -half;
     let factor = reciprocal(scale);
@@ -48,12 +83,14 @@ fn centred(x: &[f32; 32], half: f32) -> (f32, [u8; 32]) {
     (scale, x.map(|v| to_int(floor((v * factor + (half + 0.5)).clamp(0.0, 64.0)).min(highest))))
 }
 
+#[inline(always)]
 pub(super) fn quantize_q4_0(x: &[f32; 32], out: &mut [u8; 18]) {
     let (scale, codes) = centred(x, 8.0);
     out[..2].copy_from_slice(&f16_bytes(scale));
     pack_nibbles(&codes, &mut out[2..]);
 }
 
+#[inline(always)]
 pub(super) fn dequantize_q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     let scale = read_f16([block[0], block[1]]);
     for (j, out) in out.iter_mut().enumerate() {
@@ -61,6 +98,7 @@ pub(super) fn dequantize_q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn quantize_q5_0(x: &[f32; 32], out: &mut [u8; 22]) {
     let (scale, codes) = centred(x, 16.0);
     out[..2].copy_from_slice(&f16_bytes(scale));
@@ -68,6 +106,7 @@ pub(super) fn quantize_q5_0(x: &[f32; 32], out: &mut [u8; 22]) {
     pack_nibbles(&codes, &mut out[6..]);
 }
 
+#[inline(always)]
 pub(super) fn dequantize_q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
     let scale = read_f16([block[0], block[1]]);
     for (j, out) in out.iter_mut().enumerate() {
@@ -76,6 +115,7 @@ pub(super) fn dequantize_q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
 }
 
 /// Codes from the smallest weight on.
+#[inline(always)]
 fn from_minimum(x: &[f32; 32], highest: f32) -> (f32, f32, [u8; 32]) {
     let (min, max) = min_max(x);
     let scale = (max - min) / highest;
@@ -86,6 +126,7 @@ fn from_minimum(x: &[f32; 32], highest: f32) -> (f32, f32, [u8; 32]) {
     (scale, min, x.map(|v| to_int(floor(((v - min) * factor + 0.5).clamp(0.0, 64.0)).min(highest))))
 }
 
+#[inline(always)]
 pub(super) fn quantize_q4_1(x: &[f32; 32], out: &mut [u8; 20]) {
     let (scale, min, codes) = from_minimum(x, 15.0);
     out[..2].copy_from_slice(&f16_bytes(scale));
@@ -93,6 +134,7 @@ pub(super) fn quantize_q4_1(x: &[f32; 32], out: &mut [u8; 20]) {
     pack_nibbles(&codes, &mut out[4..]);
 }
 
+#[inline(always)]
 pub(super) fn dequantize_q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     let (scale, min) = (read_f16([block[0], block[1]]), read_f16([block[2], block[3]]));
     for (j, out) in out.iter_mut().enumerate() {
@@ -100,6 +142,7 @@ pub(super) fn dequantize_q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn quantize_q5_1(x: &[f32; 32], out: &mut [u8; 24]) {
     let (scale, min, codes) = from_minimum(x, 31.0);
     out[..2].copy_from_slice(&f16_bytes(scale));
@@ -108,6 +151,7 @@ pub(super) fn quantize_q5_1(x: &[f32; 32], out: &mut [u8; 24]) {
     pack_nibbles(&codes, &mut out[8..]);
 }
 
+#[inline(always)]
 pub(super) fn dequantize_q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     let (scale, min) = (read_f16([block[0], block[1]]), read_f16([block[2], block[3]]));
     for (j, out) in out.iter_mut().enumerate() {
@@ -115,6 +159,7 @@ pub(super) fn dequantize_q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn quantize_q8_0(x: &[f32; 32], out: &mut [u8; 34]) {
     let scale = abs_max(x) / 127.0;
     let factor = reciprocal(scale);
@@ -128,6 +173,7 @@ pub(super) fn quantize_q8_0(x: &[f32; 32], out: &mut [u8; 34]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn dequantize_q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
     let scale = read_f16([block[0], block[1]]);
     for (out, code) in out.iter_mut().zip(&block[2..]) {
@@ -135,6 +181,7 @@ pub(super) fn dequantize_q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn quantize_q2_0(x: &[f32; 64], out: &mut [u8; 18]) {
     let scale = abs_max(x);
     let factor = reciprocal(scale);
@@ -145,6 +192,7 @@ pub(super) fn quantize_q2_0(x: &[f32; 64], out: &mut [u8; 18]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn dequantize_q2_0(block: &[u8; 18], out: &mut [f32; 64]) {
     let scale = read_f16([block[0], block[1]]);
     for (j, out) in out.iter_mut().enumerate() {
@@ -152,6 +200,7 @@ pub(super) fn dequantize_q2_0(block: &[u8; 18], out: &mut [f32; 64]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn quantize_q1_0(x: &[f32; 128], out: &mut [u8; 18]) {
     let sum = x.iter().fold(0.0_f32, |sum, v| sum + v.abs());
     out[..2].copy_from_slice(&f16_bytes(sum / 128.0));
@@ -160,6 +209,7 @@ pub(super) fn quantize_q1_0(x: &[f32; 128], out: &mut [u8; 18]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn dequantize_q1_0(block: &[u8; 18], out: &mut [f32; 128]) {
     let scale = read_f16([block[0], block[1]]);
     for (j, out) in out.iter_mut().enumerate() {

@@ -5,6 +5,28 @@
 //! # Source
 //! ggml 0.20.2 (the same bytes as llama.cpp's release v0.5.0), bit for bit.
 
+/// `function` for each block on one side and what it becomes on the other, compiled for this processor's instruction set; it
+/// must be `#[inline(always)]`. A macro, because a function that is passed on is compiled for itself first.
+macro_rules! each {
+    ($function:path: $from:ty => $to:ty, $source:expr, $target:expr) => {{
+        struct Each<'a> {
+            from: &'a [$from],
+            to: &'a mut [$to],
+        }
+        impl crate::kernel::Loops for Each<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn run(self) {
+                for (from, to) in self.from.iter().zip(self.to) {
+                    $function(from, to);
+                }
+            }
+        }
+        let (from, to) = ($source.as_chunks().0, $target.as_chunks_mut().0);
+        crate::kernel::Kernel::selected().loops(Each { from, to });
+    }};
+}
+
 mod blocks;
 mod fp4;
 mod iq;
@@ -141,27 +163,27 @@ impl GgmlType {
         let mut bytes = vec![0; weights.len() / len * size];
         let (x, out) = (weights, &mut bytes[..]);
         match self {
-            GgmlType::F32 => each_out::<1, 4>(x, out, |[v], out| *out = v.to_le_bytes()),
-            GgmlType::F16 => each_out::<1, 2>(x, out, |[v], out| *out = half::f16::from_f32(*v).to_le_bytes()),
-            GgmlType::BF16 => each_out::<1, 2>(x, out, |[v], out| *out = half::bf16::from_f32(*v).to_le_bytes()),
-            GgmlType::Q8_0 => each_out(x, out, legacy::quantize_q8_0),
-            GgmlType::Q6_K => each_out(x, out, k_quants::quantize_q6_k),
-            GgmlType::Q5_K => each_out(x, out, two_scales::quantize_q5_k),
-            GgmlType::Q5_1 => each_out(x, out, legacy::quantize_q5_1),
-            GgmlType::Q5_0 => each_out(x, out, legacy::quantize_q5_0),
-            GgmlType::Q4_K => each_out(x, out, two_scales::quantize_q4_k),
-            GgmlType::Q4_1 => each_out(x, out, legacy::quantize_q4_1),
-            GgmlType::Q4_0 => each_out(x, out, legacy::quantize_q4_0),
-            GgmlType::Q3_K => each_out(x, out, k_quants::quantize_q3_k),
-            GgmlType::Q2_K => each_out(x, out, two_scales::quantize_q2_k),
+            GgmlType::F32 => each!(legacy::store_f32: [f32; 1] => [u8; 4], x, out),
+            GgmlType::F16 => each!(legacy::store_f16: [f32; 1] => [u8; 2], x, out),
+            GgmlType::BF16 => each!(legacy::store_bf16: [f32; 1] => [u8; 2], x, out),
+            GgmlType::Q8_0 => each!(legacy::quantize_q8_0: [f32; 32] => [u8; 34], x, out),
+            GgmlType::Q6_K => each!(k_quants::quantize_q6_k: [f32; 256] => [u8; 210], x, out),
+            GgmlType::Q5_K => two_scales::quantize_q5_k(x, out),
+            GgmlType::Q5_1 => each!(legacy::quantize_q5_1: [f32; 32] => [u8; 24], x, out),
+            GgmlType::Q5_0 => each!(legacy::quantize_q5_0: [f32; 32] => [u8; 22], x, out),
+            GgmlType::Q4_K => two_scales::quantize_q4_k(x, out),
+            GgmlType::Q4_1 => each!(legacy::quantize_q4_1: [f32; 32] => [u8; 20], x, out),
+            GgmlType::Q4_0 => each!(legacy::quantize_q4_0: [f32; 32] => [u8; 18], x, out),
+            GgmlType::Q3_K => each!(k_quants::quantize_q3_k: [f32; 256] => [u8; 110], x, out),
+            GgmlType::Q2_K => each!(two_scales::quantize_q2_k: [f32; 256] => [u8; 84], x, out),
             GgmlType::IQ4_NL => iq4::quantize_nl(x, out),
-            GgmlType::IQ4_XS => each_out(x, out, iq4::quantize_xs),
-            GgmlType::TQ1_0 => each_out(x, out, ternary::quantize_tq1_0),
-            GgmlType::TQ2_0 => each_out(x, out, ternary::quantize_tq2_0),
-            GgmlType::MXFP4 => each_out(x, out, fp4::quantize_mxfp4),
-            GgmlType::NVFP4 => each_out(x, out, fp4::quantize_nvfp4),
-            GgmlType::Q2_0 => each_out(x, out, legacy::quantize_q2_0),
-            GgmlType::Q1_0 => each_out(x, out, legacy::quantize_q1_0),
+            GgmlType::IQ4_XS => each!(iq4::quantize_xs: [f32; 256] => [u8; 136], x, out),
+            GgmlType::TQ1_0 => each!(ternary::quantize_tq1_0: [f32; 256] => [u8; 54], x, out),
+            GgmlType::TQ2_0 => each!(ternary::quantize_tq2_0: [f32; 256] => [u8; 66], x, out),
+            GgmlType::MXFP4 => each!(fp4::quantize_mxfp4: [f32; 32] => [u8; 17], x, out),
+            GgmlType::NVFP4 => each!(fp4::quantize_nvfp4: [f32; 64] => [u8; 36], x, out),
+            GgmlType::Q2_0 => each!(legacy::quantize_q2_0: [f32; 64] => [u8; 18], x, out),
+            GgmlType::Q1_0 => each!(legacy::quantize_q1_0: [f32; 128] => [u8; 18], x, out),
         }
         bytes
     }
@@ -169,29 +191,27 @@ impl GgmlType {
     /// The weights that `blocks` stand for.
     pub fn dequantize_blocks(self, blocks: &[u8], out: &mut [f32]) {
         match self {
-            GgmlType::F32 => each_in::<1, 4>(blocks, out, |bytes, out| *out = [f32::from_le_bytes(*bytes)]),
-            GgmlType::F16 => each_in::<1, 2>(blocks, out, |bytes, out| *out = [read_f16(*bytes)]),
-            GgmlType::BF16 => {
-                each_in::<1, 2>(blocks, out, |bytes, out| *out = [half::bf16::from_le_bytes(*bytes).to_f32()]);
-            }
-            GgmlType::Q8_0 => each_in(blocks, out, legacy::dequantize_q8_0),
-            GgmlType::Q6_K => each_in(blocks, out, k_quants::dequantize_q6_k),
-            GgmlType::Q5_K => each_in(blocks, out, two_scales::dequantize_q5_k),
-            GgmlType::Q5_1 => each_in(blocks, out, legacy::dequantize_q5_1),
-            GgmlType::Q5_0 => each_in(blocks, out, legacy::dequantize_q5_0),
-            GgmlType::Q4_K => each_in(blocks, out, two_scales::dequantize_q4_k),
-            GgmlType::Q4_1 => each_in(blocks, out, legacy::dequantize_q4_1),
-            GgmlType::Q4_0 => each_in(blocks, out, legacy::dequantize_q4_0),
-            GgmlType::Q3_K => each_in(blocks, out, k_quants::dequantize_q3_k),
-            GgmlType::Q2_K => each_in(blocks, out, two_scales::dequantize_q2_k),
-            GgmlType::IQ4_NL => each_in(blocks, out, iq4::dequantize_nl),
-            GgmlType::IQ4_XS => each_in(blocks, out, iq4::dequantize_xs),
-            GgmlType::TQ1_0 => each_in(blocks, out, ternary::dequantize_tq1_0),
-            GgmlType::TQ2_0 => each_in(blocks, out, ternary::dequantize_tq2_0),
-            GgmlType::MXFP4 => each_in(blocks, out, fp4::dequantize_mxfp4),
-            GgmlType::NVFP4 => each_in(blocks, out, fp4::dequantize_nvfp4),
-            GgmlType::Q2_0 => each_in(blocks, out, legacy::dequantize_q2_0),
-            GgmlType::Q1_0 => each_in(blocks, out, legacy::dequantize_q1_0),
+            GgmlType::F32 => each!(legacy::load_f32: [u8; 4] => [f32; 1], blocks, out),
+            GgmlType::F16 => each!(legacy::load_f16: [u8; 2] => [f32; 1], blocks, out),
+            GgmlType::BF16 => each!(legacy::load_bf16: [u8; 2] => [f32; 1], blocks, out),
+            GgmlType::Q8_0 => each!(legacy::dequantize_q8_0: [u8; 34] => [f32; 32], blocks, out),
+            GgmlType::Q6_K => each!(k_quants::dequantize_q6_k: [u8; 210] => [f32; 256], blocks, out),
+            GgmlType::Q5_K => each!(two_scales::dequantize_q5_k: [u8; 176] => [f32; 256], blocks, out),
+            GgmlType::Q5_1 => each!(legacy::dequantize_q5_1: [u8; 24] => [f32; 32], blocks, out),
+            GgmlType::Q5_0 => each!(legacy::dequantize_q5_0: [u8; 22] => [f32; 32], blocks, out),
+            GgmlType::Q4_K => each!(two_scales::dequantize_q4_k: [u8; 144] => [f32; 256], blocks, out),
+            GgmlType::Q4_1 => each!(legacy::dequantize_q4_1: [u8; 20] => [f32; 32], blocks, out),
+            GgmlType::Q4_0 => each!(legacy::dequantize_q4_0: [u8; 18] => [f32; 32], blocks, out),
+            GgmlType::Q3_K => each!(k_quants::dequantize_q3_k: [u8; 110] => [f32; 256], blocks, out),
+            GgmlType::Q2_K => each!(two_scales::dequantize_q2_k: [u8; 84] => [f32; 256], blocks, out),
+            GgmlType::IQ4_NL => each!(iq4::dequantize_nl: [u8; 18] => [f32; 32], blocks, out),
+            GgmlType::IQ4_XS => each!(iq4::dequantize_xs: [u8; 136] => [f32; 256], blocks, out),
+            GgmlType::TQ1_0 => each!(ternary::dequantize_tq1_0: [u8; 54] => [f32; 256], blocks, out),
+            GgmlType::TQ2_0 => each!(ternary::dequantize_tq2_0: [u8; 66] => [f32; 256], blocks, out),
+            GgmlType::MXFP4 => each!(fp4::dequantize_mxfp4: [u8; 17] => [f32; 32], blocks, out),
+            GgmlType::NVFP4 => each!(fp4::dequantize_nvfp4: [u8; 36] => [f32; 64], blocks, out),
+            GgmlType::Q2_0 => each!(legacy::dequantize_q2_0: [u8; 18] => [f32; 64], blocks, out),
+            GgmlType::Q1_0 => each!(legacy::dequantize_q1_0: [u8; 18] => [f32; 128], blocks, out),
         }
     }
 }
@@ -210,41 +230,25 @@ impl Quantizer for GgmlType {
     }
 }
 
-fn each_out<const LEN: usize, const SIZE: usize>(
-    weights: &[f32],
-    bytes: &mut [u8],
-    quantize: impl Fn(&[f32; LEN], &mut [u8; SIZE]),
-) {
-    for (weights, bytes) in weights.as_chunks().0.iter().zip(bytes.as_chunks_mut().0) {
-        quantize(weights, bytes);
-    }
-}
-
-fn each_in<const LEN: usize, const SIZE: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    dequantize: impl Fn(&[u8; SIZE], &mut [f32; LEN]),
-) {
-    for (bytes, out) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-        dequantize(bytes, out);
-    }
-}
-
+#[inline(always)]
 fn read_f16(bytes: [u8; 2]) -> f32 {
     half::f16::from_le_bytes(bytes).to_f32()
 }
 
+#[inline(always)]
 fn f16_bytes(value: f32) -> [u8; 2] {
     half::f16::from_f32(value).to_le_bytes()
 }
 
 /// The first value of the largest magnitude; plus zero if all are zeros.
+#[inline(always)]
 fn signed_max(values: &[f32]) -> f32 {
     let max = super::rounding::abs_max(values);
     values.iter().copied().find(|v| v.abs() == max && max > 0.0).unwrap_or(0.0)
 }
 
 /// `1 / value`, or 0 of a zero.
+#[inline(always)]
 fn reciprocal(value: f32) -> f32 {
     if value == 0.0 { 0.0 } else { 1.0 / value }
 }

@@ -5,12 +5,14 @@ use crate::quant::integer::to_int;
 use crate::quant::rounding::{abs_max, half_away};
 
 /// Scale, and codes from 0 to 2.
+#[inline(always)]
 fn codes(x: &[f32; 256]) -> (f32, [u8; 256]) {
     let scale = abs_max(x);
     let factor = reciprocal(scale);
     (scale, x.map(|v| to_int(half_away(v * factor).clamp(-1.0, 1.0) + 1.0)))
 }
 
+#[inline(always)]
 pub(super) fn quantize_tq2_0(x: &[f32; 256], out: &mut [u8; 66]) {
     let (scale, codes) = codes(x);
     for (half, codes) in codes.as_chunks::<128>().0.iter().enumerate() {
@@ -21,6 +23,7 @@ pub(super) fn quantize_tq2_0(x: &[f32; 256], out: &mut [u8; 66]) {
     out[64..].copy_from_slice(&f16_bytes(scale));
 }
 
+#[inline(always)]
 pub(super) fn dequantize_tq2_0(block: &[u8; 66], out: &mut [f32; 256]) {
     let d = read_f16([block[64], block[65]]);
     for (j, out) in out.iter_mut().enumerate() {
@@ -33,6 +36,7 @@ pub(super) fn dequantize_tq2_0(block: &[u8; 66], out: &mut [f32; 256]) {
 /// weights `first + i + n * bytes`.
 const RUNS: [(usize, usize, usize, usize); 3] = [(0, 32, 0, 5), (32, 16, 160, 5), (48, 4, 240, 4)];
 
+#[inline(always)]
 pub(super) fn quantize_tq1_0(x: &[f32; 256], out: &mut [u8; 54]) {
     let (scale, codes) = codes(x);
     for (byte, bytes, weight, trits) in RUNS {
@@ -48,6 +52,7 @@ pub(super) fn quantize_tq1_0(x: &[f32; 256], out: &mut [u8; 54]) {
     out[52..].copy_from_slice(&f16_bytes(scale));
 }
 
+#[inline(always)]
 pub(super) fn dequantize_tq1_0(block: &[u8; 54], out: &mut [f32; 256]) {
     let d = read_f16([block[52], block[53]]);
     for (byte, bytes, weight, trits) in RUNS {

@@ -6,14 +6,23 @@ use super::{Kernel, Set};
 pub const CODE_PANEL: usize = 48;
 
 /// How a kernel wants codes packed: `group` consecutive k of one column make a 32-bit word (four bytes, or two 16-bit
-/// numbers, the first in the low bits); words are [k / group, CODE_PANEL].
+/// numbers, the first in the low bits); words are [CODE_PANEL / strip, k / group, strip].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeLayout {
     /// 4 or 2.
     pub group: usize,
+    /// Columns whose words are neighbours: [`CODE_PANEL`], or what one block reads, so that it reads its cache lines whole.
+    pub strip: usize,
     /// The left operand is unsigned: its codes are stored plus 128, and the caller takes 128 times the column sums of
     /// the right operand off again.
     pub left_offset: bool,
+}
+
+impl CodeLayout {
+    /// From a strip to the next in a panel of so many words.
+    pub fn strip_step(self, panel: usize) -> usize {
+        panel / CODE_PANEL * self.strip
+    }
 }
 
 /// A vector of 32-bit words.
@@ -37,8 +46,13 @@ pub(super) struct CodeGemm {
     pub rows: usize,
     /// A multiple of 16.
     pub columns: usize,
+    /// As [`CodeLayout::strip`].
+    pub strip: usize,
     pub a: *const i32,
+    /// From a strip of A to the next.
+    pub a_strip_step: usize,
     pub b: *const i32,
+    pub b_strip_step: usize,
     pub correction: *const i32,
     pub c: *mut i32,
     pub c_step: usize,
@@ -81,7 +95,8 @@ impl CodeGemm {
                 sums[row][vector] = W::load(c.add(row * self.c_step + vector * W::LANES)).sub(correction);
             }
         }
-        let (mut a, mut b) = (self.a.add(row), self.b.add(column));
+        let mut a = self.a.add(row / self.strip * self.a_strip_step + row % self.strip);
+        let mut b = self.b.add(column / self.strip * self.b_strip_step + column % self.strip);
         for _ in 0..self.words {
             let mut right = [W::splat(0); VECTORS];
             for vector in 0..VECTORS {
@@ -93,8 +108,8 @@ impl CodeGemm {
                     sums[row][vector] = W::dot(left, right[vector], sums[row][vector]);
                 }
             }
-            a = a.wrapping_add(CODE_PANEL);
-            b = b.wrapping_add(CODE_PANEL);
+            a = a.wrapping_add(self.strip);
+            b = b.wrapping_add(self.strip);
         }
         for row in 0..ROWS {
             for vector in 0..VECTORS {
@@ -117,7 +132,10 @@ pub struct CodeEntry {
 #[derive(Clone, Copy)]
 pub(super) struct CodeGather<'a> {
     pub entries: &'a [CodeEntry],
+    /// As [`CodeLayout::strip`].
+    pub strip: usize,
     pub a: *const i32,
+    pub a_strip_step: usize,
     pub correction: i32,
     pub c: *mut i32,
 }
@@ -127,15 +145,17 @@ impl CodeGather<'_> {
     pub unsafe fn strips<W: Words, const VECTORS: usize>(&self) {
         for column in (0..CODE_PANEL).step_by(VECTORS * W::LANES) {
             let mut sums = [W::splat(0); VECTORS];
+            let mut places = [0; VECTORS];
             for vector in 0..VECTORS {
-                let c = W::load(self.c.add(column + vector * W::LANES));
-                sums[vector] = c.sub(W::splat(self.correction));
+                let column = column + vector * W::LANES;
+                sums[vector] = W::load(self.c.add(column)).sub(W::splat(self.correction));
+                places[vector] = column / self.strip * self.a_strip_step + column % self.strip;
             }
             for entry in self.entries {
                 let right = W::splat(entry.codes);
-                let a = self.a.add(entry.word as usize * CODE_PANEL + column);
+                let a = self.a.add(entry.word as usize * self.strip);
                 for vector in 0..VECTORS {
-                    sums[vector] = W::dot(W::load(a.add(vector * W::LANES)), right, sums[vector]);
+                    sums[vector] = W::dot(W::load(a.add(places[vector])), right, sums[vector]);
                 }
             }
             for vector in 0..VECTORS {
@@ -180,13 +200,17 @@ impl Kernel {
     pub fn code_layout(self) -> CodeLayout {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 if is_x86_feature_detected!("avx512vnni") => CodeLayout { group: 4, left_offset: true },
-            _ => CodeLayout { group: 2, left_offset: false },
+            Set::Avx512 if is_x86_feature_detected!("avx512vnni") => {
+                CodeLayout { group: 4, strip: CODE_PANEL, left_offset: true }
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Set::Wasm => CodeLayout { group: 2, strip: super::wasm::CODE_STRIP, left_offset: false },
+            _ => CodeLayout { group: 2, strip: CODE_PANEL, left_offset: false },
         }
     }
 
-    /// C \[rows, columns\] += A B^T - correction for packed panels A and B (see [`CodeLayout`]), wrapping modulo 2^32;
-    /// `rows` and `columns` at most [`CODE_PANEL`], `columns` a multiple of 16.
+    /// C \[rows, columns\] += A B^T - correction for the first words of packed panels A and B (see [`CodeLayout`]), wrapping
+    /// modulo 2^32; `rows` and `columns` at most [`CODE_PANEL`], `columns` a multiple of 16.
     ///
     /// # Panics
     /// If a slice is too short for the shape.
@@ -208,12 +232,16 @@ impl Kernel {
         assert!(rows <= CODE_PANEL && columns <= CODE_PANEL && columns.is_multiple_of(16));
         assert!(a.len() >= words * CODE_PANEL && b.len() >= words * CODE_PANEL && correction.len() >= columns);
         assert!(c_step >= columns && c.len() >= (rows - 1) * c_step + columns);
+        let layout = self.code_layout();
         let gemm = CodeGemm {
             words,
             rows,
             columns,
+            strip: layout.strip,
             a: a.as_ptr(),
+            a_strip_step: layout.strip_step(a.len()),
             b: b.as_ptr(),
+            b_strip_step: layout.strip_step(b.len()),
             correction: correction.as_ptr(),
             c: c.as_mut_ptr(),
             c_step,
@@ -245,7 +273,9 @@ impl Kernel {
     pub fn code_gather(self, entries: &[CodeEntry], a: &[i32], correction: i32, c: &mut [i32; CODE_PANEL]) {
         let words = a.len() / CODE_PANEL;
         assert!(entries.iter().all(|entry| (entry.word as usize) < words));
-        let gather = CodeGather { entries, a: a.as_ptr(), correction, c: c.as_mut_ptr() };
+        let CodeLayout { strip, .. } = self.code_layout();
+        let a_strip_step = self.code_layout().strip_step(a.len());
+        let gather = CodeGather { entries, strip, a: a.as_ptr(), a_strip_step, correction, c: c.as_mut_ptr() };
         // SAFETY: every word's row of the panel is inside, as checked above; a Kernel exists only where its instruction set
         // does.
         unsafe {

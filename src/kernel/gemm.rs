@@ -39,42 +39,41 @@ impl Gemm {
     /// All rows of the `VECTORS` vectors of columns that begin at `column`, `ROWS` rows at a time while they last.
     #[inline(always)]
     pub unsafe fn strip<I: Isa, L: Lanes, const VECTORS: usize, const ROWS: usize>(&self, column: usize) {
-        let mut row = 0;
+        let blocks = self.rows / ROWS;
         // Spread over the steps of all whole blocks of the first strip.
-        let steps = (self.rows / ROWS * self.depth).max(1);
+        let steps = (blocks * self.depth).max(1);
         let ahead_step = if column == 0 { self.ahead_length.div_ceil(steps) } else { 0 };
-        while row + ROWS <= self.rows {
-            let ahead = self.ahead.wrapping_add(row / ROWS * self.depth * ahead_step);
-            self.block::<I, L, VECTORS, ROWS>(row, column, ahead, ahead_step);
-            row += ROWS;
+        if blocks > 0 {
+            self.blocks::<I, L, VECTORS, ROWS>([0, column], blocks, ahead_step);
         }
+        let mut row = blocks * ROWS;
         let left = self.rows - row;
         if left & 8 != 0 {
-            self.block::<I, L, VECTORS, 8>(row, column, self.ahead, 0);
+            self.blocks::<I, L, VECTORS, 8>([row, column], 1, 0);
             row += 8;
         }
         if left & 4 != 0 {
-            self.block::<I, L, VECTORS, 4>(row, column, self.ahead, 0);
+            self.blocks::<I, L, VECTORS, 4>([row, column], 1, 0);
             row += 4;
         }
         if left & 2 != 0 {
-            self.block::<I, L, VECTORS, 2>(row, column, self.ahead, 0);
+            self.blocks::<I, L, VECTORS, 2>([row, column], 1, 0);
             row += 2;
         }
         if left & 1 != 0 {
-            self.block::<I, L, VECTORS, 1>(row, column, self.ahead, 0);
+            self.blocks::<I, L, VECTORS, 1>([row, column], 1, 0);
         }
     }
 
     #[inline(always)]
-    unsafe fn block<I: Isa, L: Lanes, const VECTORS: usize, const ROWS: usize>(
+    unsafe fn blocks<I: Isa, L: Lanes, const VECTORS: usize, const ROWS: usize>(
         &self,
-        row: usize,
-        column: usize,
-        ahead: *const f64,
+        [row, column]: [usize; 2],
+        blocks: usize,
         ahead_step: usize,
     ) {
-        I::call(Block::<L, VECTORS, ROWS> {
+        I::call(Blocks::<L, VECTORS, ROWS> {
+            count: blocks,
             depth: self.depth,
             a: self.a.add(row * self.a_row_step),
             a_row_step: self.a_row_step,
@@ -84,7 +83,7 @@ impl Gemm {
             b_octet_step: self.b_octet_step,
             c: self.c.add(row * self.c_step + column),
             c_step: self.c_step,
-            ahead,
+            ahead: self.ahead,
             ahead_step,
             lanes: core::marker::PhantomData,
         });
@@ -94,8 +93,10 @@ impl Gemm {
 /// How many steps of k ahead B is fetched: about 400 cycles.
 const PREFETCH: usize = 16;
 
-/// One register block of C, kept out of line: a browser compiles a function anew only between two calls of it.
-struct Block<L, const VECTORS: usize, const ROWS: usize> {
+/// Register blocks of C, one below the other. Out of line: a browser compiles a function anew only between two calls of it.
+/// And many to a call: where k is short, a call for each would take a tenth of the time.
+struct Blocks<L, const VECTORS: usize, const ROWS: usize> {
+    count: usize,
     depth: usize,
     a: *const f64,
     a_row_step: usize,
@@ -110,44 +111,49 @@ struct Block<L, const VECTORS: usize, const ROWS: usize> {
     lanes: core::marker::PhantomData<L>,
 }
 
-impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Job for Block<L, VECTORS, ROWS> {
+impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Job for Blocks<L, VECTORS, ROWS> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
-        let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
-        for row in 0..ROWS {
-            for vector in 0..VECTORS {
-                sums[row][vector] = L::load(self.c.add(row * self.c_step + vector * L::LANES));
-            }
-        }
         // Several vectors are only ever of eight lanes.
         debug_assert!(VECTORS == 1 || L::LANES == 8);
         let mut ahead = self.ahead;
-        let (mut a, mut b) = (self.a, self.b);
-        for _ in 0..self.depth {
-            let mut right = [L::splat(0.0); VECTORS];
-            for vector in 0..VECTORS {
-                right[vector] = L::load(b.wrapping_add(vector * self.b_octet_step));
-            }
-            // The hardware's own prefetch leaves a tenth of the speed when B comes from the second-level cache.
-            for vector in 0..VECTORS {
-                L::prefetch(b.wrapping_add(PREFETCH * self.b_step + vector * self.b_octet_step));
-            }
-            L::prefetch(ahead);
-            ahead = ahead.wrapping_add(self.ahead_step);
+        let (mut rows_of_a, mut c) = (self.a, self.c);
+        for _ in 0..self.count {
+            let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
             for row in 0..ROWS {
-                let left = L::splat(*a.wrapping_add(row * self.a_row_step));
                 for vector in 0..VECTORS {
-                    sums[row][vector] = left.mul_add(right[vector], sums[row][vector]);
+                    sums[row][vector] = L::load(c.add(row * self.c_step + vector * L::LANES));
                 }
             }
-            a = a.wrapping_add(self.a_depth_step);
-            b = b.wrapping_add(self.b_step);
-        }
-        for row in 0..ROWS {
-            for vector in 0..VECTORS {
-                sums[row][vector].store(self.c.add(row * self.c_step + vector * L::LANES));
+            let (mut a, mut b) = (rows_of_a, self.b);
+            for _ in 0..self.depth {
+                let mut right = [L::splat(0.0); VECTORS];
+                for vector in 0..VECTORS {
+                    right[vector] = L::load(b.wrapping_add(vector * self.b_octet_step));
+                }
+                // The hardware's own prefetch leaves a tenth of the speed when B comes from the second-level cache.
+                for vector in 0..VECTORS {
+                    L::prefetch(b.wrapping_add(PREFETCH * self.b_step + vector * self.b_octet_step));
+                }
+                L::prefetch(ahead);
+                ahead = ahead.wrapping_add(self.ahead_step);
+                for row in 0..ROWS {
+                    let left = L::splat(*a.wrapping_add(row * self.a_row_step));
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = left.mul_add(right[vector], sums[row][vector]);
+                    }
+                }
+                a = a.wrapping_add(self.a_depth_step);
+                b = b.wrapping_add(self.b_step);
             }
+            for row in 0..ROWS {
+                for vector in 0..VECTORS {
+                    sums[row][vector].store(c.add(row * self.c_step + vector * L::LANES));
+                }
+            }
+            rows_of_a = rows_of_a.wrapping_add(ROWS * self.a_row_step);
+            c = c.wrapping_add(ROWS * self.c_step);
         }
     }
 }

@@ -116,6 +116,9 @@ impl Lanes for F64x2 {
     }
 }
 
+/// Columns of a block of codes.
+pub(super) const CODE_STRIP: usize = 8;
+
 /// Codes: 8 products of 16 bits an instruction.
 #[inline(never)]
 pub(super) unsafe fn codes(gemm: CodeGemm) {

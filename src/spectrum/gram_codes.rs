@@ -5,8 +5,14 @@ use rayon::prelude::*;
 use crate::kernel::{CODE_PANEL, CodeEntry, CodeLayout, Kernel};
 use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows, triangle_len};
 
-/// Rows packed at a time; a packed group of columns is then 48 KiB. A multiple of every word's 2 or 4 codes.
+/// Rows to hand in at a time. A multiple of what is packed at a time.
 pub const CODE_SLICE: usize = 1024;
+
+/// Rows packed at a time. Words of two codes are read in narrow strips, and 128 of them, 24 KiB a group of columns, leave
+/// the first-level cache room; words of four are for wide registers, which want long sums: 256, 48 KiB.
+fn slice_rows(layout: CodeLayout) -> usize {
+    if layout.group == 2 { CODE_SLICE / 4 } else { CODE_SLICE }
+}
 
 /// Rows whose products always fit 32 bits: 131,071 * 128^2 < 2^31, and as much for twice that of codes and residues.
 const ROWS_IN_I32: usize = 131_071;
@@ -77,8 +83,9 @@ impl CodeGramBuilder {
     /// # Cost
     /// As [`CodeGramBuilder::push`]; three times that with residues, where one is not zero.
     pub fn push_panel(&mut self, codes: CodePanel, residues: Option<&[i8]>, k: usize) {
-        for first in (0..k).step_by(CODE_SLICE) {
-            let depth = CODE_SLICE.min(k - first);
+        let slice = slice_rows(self.kernel.code_layout());
+        for first in (0..k).step_by(slice) {
+            let depth = slice.min(k - first);
             let residues = residues.map(|data| CodePanel { data, ..codes }.below(first));
             self.push_slice(codes.below(first), residues, depth);
         }
@@ -220,7 +227,8 @@ impl Split {
     }
 }
 
-/// One slice of codes as the kernel wants it, in groups of columns: \[groups, CODE_SLICE / layout.group, CODE_PANEL\] words.
+/// One slice of codes as the kernel wants it, in groups of columns: \[groups, CODE_PANEL / strip, slice / group, strip\]
+/// words.
 #[derive(Clone, Debug)]
 struct Packed {
     layout: CodeLayout,
@@ -238,7 +246,7 @@ struct Group {
 
 impl Packed {
     fn new(layout: CodeLayout, n: usize) -> Self {
-        let words = CODE_SLICE / layout.group * CODE_PANEL;
+        let words = slice_rows(layout) / layout.group * CODE_PANEL;
         let group = || Group {
             right: vec![0; words],
             left: vec![0; if layout.left_offset { words } else { 0 }],
@@ -260,7 +268,11 @@ impl Packed {
 
     /// How many of each column's first words are not zero.
     fn nonzero(&self, words: usize) -> usize {
-        let count = |group: &Group| group.right[..words * CODE_PANEL].iter().filter(|word| **word != 0).count();
+        let layout = self.layout;
+        let count = |group: &Group| {
+            let strips = group.right.chunks_exact(layout.strip_step(group.right.len()));
+            strips.flat_map(|strip| &strip[..words * layout.strip]).filter(|word| **word != 0).count()
+        };
         self.groups.par_iter().with_min_len(PARALLEL / CODE_PANEL).map(count).sum()
     }
 
@@ -275,15 +287,18 @@ impl Group {
     fn pack(&mut self, layout: CodeLayout, columns: usize, codes: CodePanel, depth: usize) {
         let words = depth.div_ceil(layout.group);
         let totals = match (layout.group, codes.column_step) {
-            (4, 1) => self.pack_rows::<4>(columns, codes, depth),
-            (4, _) => self.pack_columns::<4>(columns, codes, depth),
-            (_, 1) => self.pack_rows::<2>(columns, codes, depth),
-            (_, _) => self.pack_columns::<2>(columns, codes, depth),
+            (4, 1) => self.pack_rows::<4>(layout.strip, columns, codes, depth),
+            (4, _) => self.pack_columns::<4>(layout.strip, columns, codes, depth),
+            (_, 1) => self.pack_rows::<2>(layout.strip, columns, codes, depth),
+            (_, _) => self.pack_columns::<2>(layout.strip, columns, codes, depth),
         };
         if layout.left_offset {
-            for (left, &right) in self.left.iter_mut().zip(&self.right[..words * CODE_PANEL]) {
-                // A signed byte plus 128 is the byte with its sign bit turned.
-                *left = right ^ 0x8080_8080_u32 as i32;
+            let step = layout.strip_step(self.right.len());
+            for (left, right) in self.left.chunks_exact_mut(step).zip(self.right.chunks_exact(step)) {
+                for (left, right) in left.iter_mut().zip(&right[..words * layout.strip]) {
+                    // A signed byte plus 128 is the byte with its sign bit turned.
+                    *left = right ^ 0x8080_8080_u32 as i32;
+                }
             }
             self.correction = totals.map(|total| 128 * total);
         }
@@ -292,10 +307,13 @@ impl Group {
     /// The words of each column that are not zero, and what the kernel's offset of the other operand adds to their products.
     fn sparse_columns(&self, words: usize, layout: CodeLayout) -> Vec<(Vec<CodeEntry>, i32)> {
         let mut columns: Vec<Vec<CodeEntry>> = vec![Vec::new(); CODE_PANEL];
-        for (word, line) in self.right.chunks_exact(CODE_PANEL).take(words).enumerate() {
-            for (column, codes) in columns.iter_mut().zip(line) {
-                if *codes != 0 {
-                    column.push(CodeEntry { word: word as u32, codes: *codes });
+        let strips = self.right.chunks_exact(layout.strip_step(self.right.len()));
+        for (strip, columns) in strips.zip(columns.chunks_exact_mut(layout.strip)) {
+            for (word, line) in strip.chunks_exact(layout.strip).take(words).enumerate() {
+                for (column, codes) in columns.iter_mut().zip(line) {
+                    if *codes != 0 {
+                        column.push(CodeEntry { word: word as u32, codes: *codes });
+                    }
                 }
             }
         }
@@ -311,10 +329,16 @@ impl Group {
     }
 
     /// Returns the sums of the columns.
-    fn pack_rows<const GROUP: usize>(&mut self, columns: usize, codes: CodePanel, depth: usize) -> [i32; CODE_PANEL] {
+    fn pack_rows<const GROUP: usize>(
+        &mut self,
+        strip: usize,
+        columns: usize,
+        codes: CodePanel,
+        depth: usize,
+    ) -> [i32; CODE_PANEL] {
         let mut totals = [0i32; CODE_PANEL];
-        let words = self.right.chunks_exact_mut(CODE_PANEL).take(depth.div_ceil(GROUP));
-        for (word, to) in words.enumerate() {
+        let capacity = self.right.len() / CODE_PANEL;
+        for word in 0..depth.div_ceil(GROUP) {
             // Rows beyond the last are zero.
             let mut lines = [[0i8; CODE_PANEL]; GROUP];
             let first = word * GROUP;
@@ -326,10 +350,14 @@ impl Group {
                     _ => line[..columns].copy_from_slice(&from[..columns]),
                 }
             }
+            let mut packed = [0; CODE_PANEL];
             for i in 0..CODE_PANEL {
                 let codes: [i8; GROUP] = std::array::from_fn(|offset| lines[offset][i]);
                 totals[i] += codes.iter().map(|code| i32::from(*code)).sum::<i32>();
-                to[i] = word_of(codes);
+                packed[i] = word_of(codes);
+            }
+            for (index, from) in packed.chunks_exact(strip).enumerate() {
+                self.right[(index * capacity + word) * strip..][..strip].copy_from_slice(from);
             }
         }
         totals
@@ -337,23 +365,26 @@ impl Group {
 
     fn pack_columns<const GROUP: usize>(
         &mut self,
+        strip: usize,
         columns: usize,
         codes: CodePanel,
         depth: usize,
     ) -> [i32; CODE_PANEL] {
         let mut totals = [0i32; CODE_PANEL];
+        let capacity = self.right.len() / CODE_PANEL;
         for (i, total) in totals.iter_mut().enumerate().take(columns) {
+            let first = i / strip * strip * capacity + i % strip;
             let column = &codes.data[i * codes.column_step..][..depth];
             *total = column.iter().map(|code| i32::from(*code)).sum();
             let (whole, rest) = column.as_chunks::<GROUP>();
-            let mut words = self.right[i..].iter_mut().step_by(CODE_PANEL);
+            let mut words = self.right[first..].iter_mut().step_by(strip);
             for (codes, to) in whole.iter().zip(&mut words) {
                 *to = word_of(*codes);
             }
             if !rest.is_empty() {
                 let mut codes = [0; GROUP];
                 codes[..rest.len()].copy_from_slice(rest);
-                self.right[whole.len() * CODE_PANEL + i] = word_of(codes);
+                self.right[first + whole.len() * strip] = word_of(codes);
             }
         }
         totals

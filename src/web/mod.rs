@@ -1,6 +1,8 @@
 //! The browser shell: what `www/worker.js` calls. The API is described in `www/README.md`.
 
 mod pairs;
+#[cfg(feature = "rates")]
+mod rates;
 mod steps;
 
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -20,6 +22,8 @@ use crate::quant;
 use crate::report::{self, Head, LayerRow, RunStatus, comparison_csv, details_csv, report_json, report_markdown};
 
 pub use pairs::{Pairs, export_pairs};
+#[cfg(feature = "rates")]
+pub use rates::{codes_seconds, eigenvalue_seconds, gram_seconds, peak_seconds};
 #[cfg(target_feature = "atomics")]
 pub use wasm_bindgen_rayon::init_thread_pool;
 

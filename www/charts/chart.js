@@ -5,7 +5,7 @@ import { save } from "../ui/save.js";
 import { dark, palette } from "./palette.js";
 
 /** While rows stream in, a chart is redrawn at most this often; one that is out of sight less often. */
-const REDRAW_MS = 400;
+const REDRAW_MS = 1000;
 const UNSEEN_MS = 3000;
 /** And so that drawing it takes no more than this share of the time: there are several. */
 const SHARE = 0.03;

@@ -1,0 +1,64 @@
+// Measures inside Chromium; tests/benches/page builds what this opens.
+import { serve } from "../browser/server.mjs";
+import { launch, openPage } from "../browser/page.mjs";
+
+const ROOT = new URL("../..", import.meta.url).pathname;
+const [mode, file] = process.argv.slice(2);
+
+if (mode === "--model") await wholeModel(file);
+else await rates();
+
+/** Seconds from the click to the last row, as a user sees them. @param {string} model */
+async function wholeModel(model) {
+  const site = await serve(`${ROOT}dist`);
+  const browser = await launch();
+  for (let run = 0; run < 2; run++) {
+    const page = await openPage(browser, site.url, { serviceWorkers: "block" });
+    await page.give([model]);
+    const begun = performance.now();
+    await page.analyze();
+    console.log(`run ${run + 1}: ${(1e-3 * (performance.now() - begun)).toFixed(2)} s, ${await page.runStatus()}`);
+    await page.close();
+  }
+  await browser.close();
+  await site.close();
+}
+
+async function rates() {
+  const site = await serve(`${ROOT}target/page-rates`);
+  const browser = await launch();
+  const context = await browser.newContext({ serviceWorkers: "block" });
+  const page = await context.newPage();
+  await page.goto(site.url);
+  /** A worker for each measurement: none inherits what the compiler has learned. @param {(string | number)[]} request */
+  const measure = (...request) =>
+    page.evaluate(
+      ([url, request]) =>
+        new Promise((resolve, reject) => {
+          const worker = new Worker(url, { type: "module" });
+          worker.onmessage = ({ data }) => (worker.terminate(), resolve(data));
+          worker.onerror = (event) => reject(new Error(event.message));
+          worker.postMessage(request);
+        }),
+      [`${site.url}page_worker.js`, request],
+    );
+  const giga = (operations, seconds) => (1e-9 * operations) / seconds;
+  const peak = giga(2 * 24 * 24 * 256, await measure("peak_seconds"));
+  console.log(`${browser.version()}, one worker, GEMM peak ${peak.toFixed(1)} GF/s\n`);
+  console.log("| m x n | Gram f64 GF/s | codes Gop/s | 1 residue in 8 words | all residues |\n|---|---|---|---|---|");
+  for (const [m, n] of [[576, 192], [576, 576], [1536, 576], [3584, 896], [2048, 2048]]) {
+    const work = m * n * n;
+    const gram = giga(work, await measure("gram_seconds", m, n)).toFixed(1);
+    const codes = [];
+    for (const every of [0, 8, 1]) codes.push(giga(work, await measure("codes_seconds", m, n, every)).toFixed(1));
+    console.log(`| ${m} x ${n} | ${gram} | ${codes.join(" | ")} |`);
+  }
+  console.log("\n| n | eigenvalues ms | GF/s | band | chase | tridiagonal |\n|---|---|---|---|---|---|");
+  for (const n of [192, 576, 896, 2048]) {
+    const [band, chase, total] = await measure("eigenvalue_seconds", n);
+    const ms = (seconds) => (1e3 * seconds).toFixed(2);
+    console.log(`| ${n} | ${ms(total)} | ${giga((4 / 3) * n ** 3, total).toFixed(1)} | ${ms(band)} | ${ms(chase - band)} | ${ms(total - chase)} |`);
+  }
+  await browser.close();
+  await site.close();
+}

@@ -205,7 +205,9 @@ async function demo() {
 resume(controller, widgets.kept);
 showPhase();
 void controller.start();
-void isolate(() => ["starting", "idle"].includes(controller.phase) && !controller.model).then((how) => {
+/** Nothing is opened, nor typed. */
+const untouched = () => ["starting", "idle"].includes(controller.phase) && !controller.model && !document.activeElement?.matches("input");
+void isolate(untouched).then((how) => {
   if (how === "reload helps") widgets.engine.reloadHelps();
   const address = asked.get("url") ?? asked.get("model");
   if (!address || controller.model) return;

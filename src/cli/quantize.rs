@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::arguments::{OutputDtypeArg, Quantize};
 use super::source::Source;
-use super::writer::TensorWriter;
+use super::writer::{TensorWriter, check_output};
 use super::{Failure, print};
 use crate::analysis::{Options, describe};
 use crate::error::{Error, quoted};
@@ -20,16 +20,18 @@ use crate::tensor::{Dtype, Rounding};
 pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
     let scheme: Scheme = arguments.scheme.parse()?;
     let mut source = Source::open(Some(&arguments.model))?;
+    let codes_file = arguments.codes.then(|| codes_path(&arguments.output));
+    for file in std::iter::once(&arguments.output).chain(&codes_file) {
+        check_output(file, &source.inputs)?;
+    }
     let tensors = source.model.tensors.clone();
     let schemes = choose(scheme, &source, arguments)?;
     let names = tensors.iter().map(|tensor| tensor.info.name.as_str());
     let metadata = json!({"format": "pt", "heavytail.scheme": scheme.to_string()});
     let mut output = TensorWriter::create(&arguments.output, metadata.clone(), names.clone())?;
-    let mut codes = if arguments.codes {
-        let parts = names.flat_map(|name| PARTS.map(|_| name));
-        Some(TensorWriter::create(&codes_path(&arguments.output), metadata, parts)?)
-    } else {
-        None
+    let mut codes = match codes_file {
+        Some(file) => Some(TensorWriter::create(&file, metadata, names.flat_map(|name| PARTS.map(|_| name)))?),
+        None => None,
     };
     let mut summary = Summary::default();
     for (tensor, scheme) in tensors.iter().zip(schemes) {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::arguments::{OutputDtypeArg, Sharpen, Smooth, SmoothingArg, Transformed};
 use super::quantize::{decode, encode, encode_f32};
 use super::source::Source;
-use super::writer::TensorWriter;
+use super::writer::{TensorWriter, check_output};
 use super::{Failure, print};
 use crate::analysis::{Layer, Options, Smoothing, select, smoothed};
 use crate::error::{Error, quoted};
@@ -44,6 +44,7 @@ fn transform(files: &Transformed, smoothing: Smoothing, options: &Options) -> Re
         );
     }
     let mut source = Source::open(Some(&files.model))?;
+    check_output(&files.output, &source.inputs)?;
     let layers: HashMap<usize, Layer> =
         select(&source.model, options)?.layers.into_iter().map(|layer| (layer.tensor, layer)).collect();
     if layers.is_empty() {

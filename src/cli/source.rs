@@ -17,6 +17,8 @@ const DEMO_NAME: &str = "demo.safetensors";
 pub(super) struct Source {
     pub model: Model,
     files: Vec<Bytes>,
+    /// Every file that was opened, the index and the settings included.
+    pub inputs: Vec<PathBuf>,
 }
 
 enum Bytes {
@@ -29,11 +31,13 @@ impl Source {
     pub fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let mut builder = ModelBuilder::default();
         let mut named = Vec::new();
+        let mut inputs = Vec::new();
         match path {
             None => named.push((DEMO_NAME.to_owned(), Bytes::Embedded(DEMO))),
             Some(path) => {
                 for path in with_config(model_files(path)?) {
                     let file = File::open(&path).map_err(|e| Failure::read(&path, &e))?;
+                    inputs.push(path.clone());
                     named.push((file_name(&path), Bytes::File(path, file)));
                 }
             }
@@ -50,7 +54,7 @@ impl Source {
         let model = builder.finish()?;
         let mut files: HashMap<String, Bytes> = named.into_iter().collect();
         let files = model.files.iter().filter_map(|file| files.remove(&file.name)).collect();
-        Ok(Self { model, files })
+        Ok(Self { model, files, inputs })
     }
 
     /// The bytes of a tensor: of all its parts, one after another.

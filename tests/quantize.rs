@@ -269,3 +269,34 @@ fn no_output_replaces_what_is_read() {
     stdout(&heavytail(["quantize", whole, "--scheme", "2bit", "-o", out.to_str().unwrap()]));
     assert!(SafeTensors::deserialize(&fs::read(&out).unwrap()).is_ok() && !path("old.safetensors.partial").exists());
 }
+
+#[test]
+#[cfg(unix)]
+fn control_c_leaves_no_partial_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    let values = noise(768 * 768, 1);
+    let names: Vec<String> = (0..40).map(|i| format!("l{i}.weight")).collect();
+    let tensors: Vec<(&str, &[usize], &[f32])> =
+        names.iter().map(|n| (n.as_str(), &[768, 768][..], &values[..])).collect();
+    write_model(&model, &tensors);
+    let (model, out) = (model.to_str().unwrap(), folder.path().join("out.safetensors"));
+    for command in [&["quantize", model, "--codes", "--scheme", "hqq4-g64"][..], &["smooth", model]] {
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_heavytail"))
+            .args(command)
+            .args(["-o".as_ref(), out.as_os_str()])
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Under way: the first file is begun after the handler is in place.
+        let begun = std::time::Instant::now();
+        while !folder.path().join("out.safetensors.partial").exists() {
+            assert!(begun.elapsed().as_secs() < 60, "nothing is written");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let result = child.wait_with_output().unwrap();
+        assert_eq!(result.status.code(), Some(130), "{}", String::from_utf8_lossy(&result.stderr));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{command:?}: the model alone is left");
+    }
+}

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::analyze::cancellation;
 use super::arguments::{OutputDtypeArg, Quantize};
 use super::source::Source;
 use super::writer::{TensorWriter, check_output};
@@ -28,6 +29,7 @@ pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
     let schemes = choose(scheme, &source, arguments)?;
     let names = tensors.iter().map(|tensor| tensor.info.name.as_str());
     let metadata = json!({"format": "pt", "heavytail.scheme": scheme.to_string()});
+    let cancellation = cancellation()?;
     let mut output = TensorWriter::create(&arguments.output, metadata.clone(), names.clone())?;
     let mut codes = match codes_file {
         Some(file) => Some(TensorWriter::create(&file, metadata, names.flat_map(|name| PARTS.map(|_| name)))?),
@@ -35,6 +37,8 @@ pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
     };
     let mut summary = Summary::default();
     for (tensor, scheme) in tensors.iter().zip(schemes) {
+        // The files in the making are removed on the way out.
+        cancellation.check()?;
         let (info, bytes) = (&tensor.info, source.read(tensor)?);
         let matrix = if scheme == Scheme::Stored { None } else { Some(decode(info, &bytes)?) };
         let done = matrix.map(|matrix| quantize(&matrix, info, scheme, arguments, codes.as_mut(), &mut summary));
@@ -54,6 +58,7 @@ pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
             }
         }
     }
+    cancellation.check()?;
     output.finish()?;
     if let Some(codes) = codes {
         codes.finish()?;

@@ -232,7 +232,7 @@ fn bad_files_get_one_clear_sentence() {
     refused(Path::new("/nonexistent/model.safetensors"), 3, "can't read");
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    refused(&empty, 3, "holds no .safetensors or .gguf file");
+    refused(&empty, 3, "holds no .safetensors, .gguf, .bin, .pth, .pt, .npz or .npy file");
 }
 
 #[test]
@@ -264,10 +264,93 @@ fn names_with_control_characters_reach_the_terminal_escaped() {
     let result = heavytail(["analyze", file.to_str().unwrap()]);
     let text = String::from_utf8(result.stdout).unwrap();
     assert!(result.status.success() && text.contains(r"\u{1b}[31m<script>") && !text.contains('\u{1b}'), "{text}");
-    // In files it stands as it is, quoted where CSV needs it.
+    // In CSV too, which is printed and opened by spreadsheets; JSON has the name as it is.
+    write_model(
+        &file,
+        &[("\u{1b}[31m<script>.weight", &[16, 16], &[0.0; 256]), ("=1+1.weight", &[16, 16], &noise(256, 9))],
+    );
     let output = folder.path().join("out");
     analyse(&file, &output, &[]);
-    assert_eq!(Table::read(&output.join("results_fp16.csv")).names().collect::<Vec<_>>(), ["\u{1b}[31m<script>"]);
+    let table = Table::read(&output.join("results_2bit.csv"));
+    assert_eq!(table.names().collect::<Vec<_>>(), ["'=1+1", r"\u{1b}[31m<script>"]);
+    // Two bits leave much of noise: its decibels may be negative, and are a number either way.
+    assert!(table.number("'=1+1", "log_spectral_norm").is_some() && table.number("'=1+1", "sqnr_db").is_some());
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(output.join("report.json")).unwrap()).unwrap();
+    assert!(report["rows"].as_array().unwrap().iter().any(|row| row["name"] == "\u{1b}[31m<script>"));
+    for format in ["csv", "markdown", "table"] {
+        let printed = heavytail(["analyze", file.to_str().unwrap(), "--format", format]).stdout;
+        assert!(!printed.contains(&0x1b), "{format}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_missing_stderr_changes_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_heavytail"))
+        .args(["analyze", "/nonexistent/model.safetensors"])
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(3));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_does_not_cost_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out");
+    // Folders where two of the files should be.
+    fs::create_dir_all(output.join("details.csv")).unwrap();
+    fs::create_dir_all(output.join("report.json")).unwrap();
+    let result = heavytail(["analyze", "--quantizations", "4bit", "--output-dir", output.to_str().unwrap()]);
+    let message = String::from_utf8(result.stderr).unwrap();
+    assert_eq!(result.status.code(), Some(1), "{message}");
+    assert!(message.lines().count() == 2 && message.contains("details.csv") && message.contains("report.json"));
+    assert!(String::from_utf8(result.stdout).unwrap().contains("13 layers analysed"));
+    assert_eq!(Table::read(&output.join("results_4bit.csv")).names().count(), 13);
+    assert!(output.join("quantization_comparison.csv").is_file());
+}
+
+#[test]
+fn wrong_options_leave_no_folder_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out");
+    for wrong in [["--quantizations", "bogus"], ["--layers", "nothing.*"], ["--layers", "a[b"]] {
+        let result = heavytail([&["analyze", "--output-dir", output.to_str().unwrap()][..], &wrong].concat());
+        assert_eq!(result.status.code(), Some(2));
+        assert!(!output.exists(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_shard_opens_its_siblings_and_a_folder_any_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    write_model(&path(names[0]), &[("a.weight", &[30, 20], &noise(600, 1))]);
+    write_model(&path(names[1]), &[("b.weight", &[25, 40], &noise(1000, 2))]);
+    // Another model's.
+    write_model(&path("other-00001-of-00002.safetensors"), &[("c.weight", &[30, 20], &noise(600, 1))]);
+    let layers = |model: &Path| {
+        let result = heavytail(["describe", model.to_str().unwrap(), "--format", "csv"]);
+        assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+        String::from_utf8(result.stdout).unwrap()
+    };
+    let both = layers(&path(names[1]));
+    assert!(both.contains("0,a,") && both.contains("1,b,") && both.lines().count() == 3, "{both}");
+    // The order of an index counts.
+    let index = format!(r#"{{"weight_map":{{"b.weight":"{}","a.weight":"{}"}}}}"#, names[1], names[0]);
+    fs::write(path("model.safetensors.index.json"), index).unwrap();
+    assert_eq!(layers(&path(names[0])), layers(&path("model.safetensors.index.json")));
+    refused(&path("other-00001-of-00002.safetensors"), 3, "1 of the 2 shards");
+    for (file, kind) in [("archives/plain.pth", "model.pth"), ("archives/arrays.npz", "arrays.npz")] {
+        let file = common::data(file);
+        let only = path(kind).with_extension("");
+        fs::create_dir(&only).unwrap();
+        fs::copy(&file, only.join(kind)).unwrap();
+        assert_eq!(layers(&only), layers(&file));
+    }
 }
 
 #[test]

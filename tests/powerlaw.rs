@@ -63,7 +63,7 @@ struct Found {
 fn find(values: &[f64], alpha: f64, goodness: Option<f64>) -> Found {
     let fit = fit_weightwatcher(values).unwrap();
     let plateau = plateau(&xmin_curve(values));
-    let evidence = Evidence { values: values.len(), fit, plateau, goodness, above_random: None };
+    let evidence = Evidence { values: values.len(), fit, plateau, goodness, draws: 100, above_random: None };
     Found { off: (fit.alpha - alpha).abs() / fit.sigma, verdict: judge(&evidence).0 }
 }
 

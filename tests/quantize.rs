@@ -217,3 +217,86 @@ fn what_does_not_fit_is_said() {
     assert!(String::from_utf8_lossy(&failed.stderr).contains("can't write"));
     assert!(!folder.path().join("out.safetensors.partial").exists());
 }
+
+/// Every way to name a file that is read as the one to write; the model must be there after it, to the byte.
+#[test]
+fn no_output_replaces_what_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let model = path("model.safetensors");
+    write_transformer(&model);
+    let original = fs::read(&model).unwrap();
+    // Files whose names are those of an output's partial file and of its codes.
+    for name in ["x.safetensors.partial", "y.codes.safetensors"] {
+        fs::copy(&model, path(name)).unwrap();
+    }
+    fs::create_dir(path("inside")).unwrap();
+    let refuse = |arguments: &[&str], part: &str| {
+        let result = std::process::Command::new(env!("CARGO_BIN_EXE_heavytail"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let message = String::from_utf8(result.stderr).unwrap();
+        assert_eq!(result.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(part) && message.lines().count() == 1, "{arguments:?}: {message}");
+    };
+    let whole = model.to_str().unwrap();
+    for command in [&["quantize", "model.safetensors", "--scheme", "2bit"][..], &["smooth", whole], &["sharpen", whole]]
+    {
+        for output in ["model.safetensors", "./inside/../model.safetensors", whole] {
+            refuse(&[command, &["-o", output]].concat(), "would destroy");
+        }
+        refuse(&[command, &["-o", "inside"]].concat(), "is a folder");
+    }
+    let quantize = ["quantize", "--scheme", "2bit"];
+    refuse(&[&quantize[..], &["x.safetensors.partial", "-o", "x.safetensors"]].concat(), "would destroy");
+    refuse(&[&quantize[..], &["y.codes.safetensors", "--codes", "-o", "y.safetensors"]].concat(), "would destroy");
+    // The partial file of another run.
+    refuse(&[&quantize[..], &["model.safetensors", "-o", "x.safetensors"]].concat(), "is there already");
+    for name in ["model.safetensors", "x.safetensors.partial", "y.codes.safetensors"] {
+        assert!(fs::read(path(name)).unwrap() == original, "{name} has changed");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing was made");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&model, path("link.safetensors")).unwrap();
+        refuse(&[&quantize[..], &["model.safetensors", "-o", "link.safetensors"]].concat(), "would destroy");
+    }
+    // A file that is not read may be replaced.
+    fs::write(path("old.safetensors"), "old").unwrap();
+    let out = path("old.safetensors");
+    stdout(&heavytail(["quantize", whole, "--scheme", "2bit", "-o", out.to_str().unwrap()]));
+    assert!(SafeTensors::deserialize(&fs::read(&out).unwrap()).is_ok() && !path("old.safetensors.partial").exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn control_c_leaves_no_partial_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    let values = noise(768 * 768, 1);
+    let names: Vec<String> = (0..40).map(|i| format!("l{i}.weight")).collect();
+    let tensors: Vec<(&str, &[usize], &[f32])> =
+        names.iter().map(|n| (n.as_str(), &[768, 768][..], &values[..])).collect();
+    write_model(&model, &tensors);
+    let (model, out) = (model.to_str().unwrap(), folder.path().join("out.safetensors"));
+    for command in [&["quantize", model, "--codes", "--scheme", "hqq4-g64"][..], &["smooth", model]] {
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_heavytail"))
+            .args(command)
+            .args(["-o".as_ref(), out.as_os_str()])
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Under way: the first file is begun after the handler is in place.
+        let begun = std::time::Instant::now();
+        while !folder.path().join("out.safetensors.partial").exists() {
+            assert!(begun.elapsed().as_secs() < 60, "nothing is written");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let result = child.wait_with_output().unwrap();
+        assert_eq!(result.status.code(), Some(130), "{}", String::from_utf8_lossy(&result.stderr));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{command:?}: the model alone is left");
+    }
+}

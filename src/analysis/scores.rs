@@ -2,7 +2,7 @@
 
 use super::compare::spearman;
 use crate::error::{Error, Result, quoted};
-use crate::report::{ComparisonRow, Number};
+use crate::report::{ComparisonRow, Number, harmless};
 
 /// One result of an evaluation.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -150,7 +150,7 @@ pub fn correlations_csv(rows: &[ScoreCorrelation]) -> String {
     for row in rows {
         complete &= writer
             .write_record([
-                row.score.clone(),
+                harmless(row.score.clone()),
                 row.column.clone(),
                 row.levels.to_string(),
                 row.spearman.to_text(),

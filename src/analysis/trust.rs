@@ -100,7 +100,14 @@ pub(super) fn add_trust(row: &mut LayerRow, spectra: Spectra, place: u64, option
         set(&format!("R_{}", law.as_str()), comparison.map(|c| c.log_likelihood_ratio).into());
         set(&format!("p_{}", law.as_str()), comparison.map(|c| c.p).into());
     }
-    let evidence = Evidence { values, fit, plateau, goodness, above_random: Some(spectra.above_random()) };
+    let evidence = Evidence {
+        values,
+        fit,
+        plateau,
+        goodness,
+        draws: options.draws as usize,
+        above_random: Some(spectra.above_random()),
+    };
     let (verdict, reason) = judge(&evidence);
     set("verdict", verdict.as_str().to_owned().into());
     set("verdict_reason", reason.into());

@@ -13,13 +13,12 @@ use super::arguments::{Analyze, FormatArg};
 use super::backend::{self, default_threads};
 use super::describe::table;
 use super::source::{Source, read_all};
-use super::{Failure, print};
+use super::{Failure, print, say};
 use crate::analysis::{
     Analysis, Limits, Next, Options, Peft, Progress, Score, ScoreCorrelation, Stack, adapter_alpha, check_scores,
     correlate, correlations_csv, parse_scores,
 };
 use crate::error::Error;
-use crate::format::Model;
 use crate::progress::Cancellation;
 use crate::report::{
     ModelReport, Number, RunStatus, Status, Summary, comparison_cells, comparison_csv, details_csv, report_json,
@@ -30,34 +29,41 @@ use crate::spectrum::backend::select;
 pub(super) fn run(arguments: &Analyze) -> Result<ExitCode, Failure> {
     let source = Source::open(arguments.model.as_deref())?;
     let scores = arguments.scores.as_deref().map(|path| read_scores(path, arguments)).transpose()?;
-    if let Some(folder) = &arguments.output_dir {
-        // Before hours of work, not after.
-        fs::create_dir_all(folder).map_err(|e| Failure::write(folder, &e))?;
-    }
     let cancellation = cancellation()?;
     let report = analyse(arguments, source, &cancellation)?;
     let correlations = scores.map(|scores| correlate(&report.comparison, &scores));
-    if let Some(folder) = &arguments.output_dir {
-        write_files(folder, &report)?;
-        if let Some(correlations) = &correlations {
-            write_file(folder, "score_correlations.csv", &correlations_csv(correlations))?;
-        }
-    }
-    match arguments.format {
+    let printed = print(&match arguments.format {
         FormatArg::Table => {
-            print(&summary(&report, arguments.running.quiet))?;
-            print(&correlations.map_or_else(String::new, |rows| correlation_table(&rows)))?;
+            let table = correlations.as_ref().map_or_else(String::new, |rows| correlation_table(rows));
+            summary(&report, arguments.running.quiet) + &table
         }
-        FormatArg::Markdown => print(&report_markdown(&report))?,
-        FormatArg::Csv => print(&details_csv(&report.rows))?,
-        FormatArg::Json => print(&report_json(&report))?,
+        FormatArg::Markdown => report_markdown(&report),
+        FormatArg::Csv => details_csv(&report.rows),
+        FormatArg::Json => report_json(&report),
+    });
+    // What can't be printed or written must not cost the rest of what was computed.
+    let mut failures: Vec<Failure> = printed.err().into_iter().collect();
+    if let Some(folder) = &arguments.output_dir {
+        failures.extend(write_files(folder, &report, correlations.as_deref()));
     }
+    for failure in &failures {
+        say(&format!("heavytail: {failure}"));
+    }
+    let mut status = failures.iter().map(Failure::status).max().unwrap_or(0);
     if report.status == RunStatus::Cancelled {
-        eprintln!("heavytail: cancelled; the results hold the {} layers that were finished", finished_layers(&report));
+        let finished = finished_layers(&report);
+        say(&format!("heavytail: cancelled; the results hold the {finished} layers that were finished"));
+        status = status.max(130);
         // Layers in flight would hold the process up until they are through.
-        std::process::exit(130);
+        std::process::exit(status.into());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(status))
+}
+
+/// Makes the folder of the results: before hours of work, not after, and after the options were found to be right.
+fn make_folder(arguments: &Analyze) -> Result<(), Failure> {
+    let Some(folder) = &arguments.output_dir else { return Ok(()) };
+    fs::create_dir_all(folder).map_err(|e| Failure::write(folder, &e))
 }
 
 /// Before hours of work, too.
@@ -73,7 +79,7 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
     let mut base = arguments.measures.base_model.as_deref().map(|path| Source::open(Some(path))).transpose()?;
     if options.stacked {
         return match base {
-            None => stacked(&source.model.clone(), &mut source, options, cancellation),
+            None => stacked(arguments, &mut source, options, cancellation),
             Some(_) => Err(Error::Options("stacked and base_model exclude each other".to_owned()).into()),
         };
     }
@@ -82,7 +88,7 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
     let (threads, pool) = thread_pool(arguments.running.threads)?;
     let backend::Choice { backend, reason } = backend::choose(arguments.backend, threads)?;
     if !arguments.running.quiet && !backend.is_reproducible() {
-        eprintln!("backend: {} ({reason}); last digits may differ from other machines'", backend.name());
+        say(&format!("backend: {} ({reason}); last digits may differ from other machines'", backend.name()));
     }
     select(backend);
     let limits = Limits {
@@ -92,6 +98,7 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
     };
     let base_model = base.as_ref().map(|base| base.model.clone());
     let mut analysis = Analysis::with_base(source.model.clone(), base_model, options, limits, cancellation.clone())?;
+    make_folder(arguments)?;
     let bar = ProgressView::new(arguments.running.quiet);
     let status = loop {
         if cancellation.is_cancelled() {
@@ -146,12 +153,13 @@ fn options(arguments: &Analyze) -> Result<Options, Failure> {
 
 /// Level by level: the stack of each is read anew, so that only one is in memory.
 fn stacked(
-    model: &Model,
+    arguments: &Analyze,
     source: &mut Source,
     options: Options,
     cancellation: &Cancellation,
 ) -> Result<ModelReport, Failure> {
-    let stack = Stack::new(model.clone(), options, cancellation.clone())?;
+    let stack = Stack::new(source.model.clone(), options, cancellation.clone())?;
+    make_folder(arguments)?;
     let mut rows = Vec::new();
     for level in 0..stack.head().levels.len() {
         match stack.row(level, |tensor| source.read(tensor)) {
@@ -221,17 +229,19 @@ fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
     fs::write(&path, text).map_err(|e| Failure::write(&path, &e))
 }
 
-fn write_files(folder: &Path, report: &ModelReport) -> Result<(), Failure> {
-    let write = |name: &str, text: String| write_file(folder, name, &text);
-    write("details.csv", details_csv(&report.rows))?;
+/// Writes every file that can be written; the others' failures.
+fn write_files(folder: &Path, report: &ModelReport, correlations: Option<&[ScoreCorrelation]>) -> Vec<Failure> {
+    let mut written = vec![write_file(folder, "details.csv", &details_csv(&report.rows))];
     for level in &report.head.levels {
-        write(
-            &format!("results_{}.csv", level.name),
-            details_csv(report.rows.iter().filter(|row| row.quantization == level.name)),
-        )?;
+        let rows = report.rows.iter().filter(|row| row.quantization == level.name);
+        written.push(write_file(folder, &format!("results_{}.csv", level.name), &details_csv(rows)));
     }
-    write("quantization_comparison.csv", comparison_csv(&report.comparison))?;
-    write("report.json", report_json(report))
+    written.push(write_file(folder, "quantization_comparison.csv", &comparison_csv(&report.comparison)));
+    written.push(write_file(folder, "report.json", &report_json(report)));
+    if let Some(correlations) = correlations {
+        written.push(write_file(folder, "score_correlations.csv", &correlations_csv(correlations)));
+    }
+    written.into_iter().filter_map(Result::err).collect()
 }
 
 fn summary(report: &ModelReport, quiet: bool) -> String {

@@ -7,7 +7,7 @@ use super::analyze::{ProgressView, cancellation, thread_pool};
 use super::arguments::{Compare, RowsFormatArg};
 use super::describe::table;
 use super::source::Source;
-use super::{Failure, print};
+use super::{Failure, print, say};
 use crate::analysis::{Limits, Next, PairRun, Side};
 use crate::progress::Cancellation;
 use crate::report::{Number, PairReport, PairTotals, RunStatus, Unmatched, pairs_csv, pairs_json};
@@ -23,7 +23,8 @@ pub(super) fn run(arguments: &Compare) -> Result<ExitCode, Failure> {
         RowsFormatArg::Json => print(&pairs_json(&report))?,
     }
     if report.status == RunStatus::Cancelled {
-        eprintln!("heavytail: cancelled; the results hold the {} weights that were finished", report.pairs.len());
+        let finished = report.pairs.len();
+        say(&format!("heavytail: cancelled; the results hold the {finished} weights that were finished"));
         // Weights in flight would hold the process up until they are through.
         std::process::exit(130);
     }

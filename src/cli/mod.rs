@@ -79,7 +79,7 @@ pub fn run() -> ExitCode {
     match execute(arguments.command.unwrap_or_default()) {
         Ok(status) => status,
         Err(failure) => {
-            eprintln!("heavytail: {failure}");
+            say(&format!("heavytail: {failure}"));
             ExitCode::from(failure.status())
         }
     }
@@ -100,6 +100,12 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Selftest => selftest::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     }
+}
+
+/// A line on stderr. There is nobody to tell when that has gone: what is being said must not end the program.
+fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints to stdout; a reader that has gone away (`| head`) is no fault of ours.

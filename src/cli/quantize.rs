@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::analyze::cancellation;
 use super::arguments::{OutputDtypeArg, Quantize};
 use super::source::Source;
-use super::writer::TensorWriter;
+use super::writer::{TensorWriter, check_output};
 use super::{Failure, print};
 use crate::analysis::{Options, describe};
 use crate::error::{Error, quoted};
@@ -20,19 +21,24 @@ use crate::tensor::{Dtype, Rounding};
 pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
     let scheme: Scheme = arguments.scheme.parse()?;
     let mut source = Source::open(Some(&arguments.model))?;
+    let codes_file = arguments.codes.then(|| codes_path(&arguments.output));
+    for file in std::iter::once(&arguments.output).chain(&codes_file) {
+        check_output(file, &source.inputs)?;
+    }
     let tensors = source.model.tensors.clone();
     let schemes = choose(scheme, &source, arguments)?;
     let names = tensors.iter().map(|tensor| tensor.info.name.as_str());
     let metadata = json!({"format": "pt", "heavytail.scheme": scheme.to_string()});
+    let cancellation = cancellation()?;
     let mut output = TensorWriter::create(&arguments.output, metadata.clone(), names.clone())?;
-    let mut codes = if arguments.codes {
-        let parts = names.flat_map(|name| PARTS.map(|_| name));
-        Some(TensorWriter::create(&codes_path(&arguments.output), metadata, parts)?)
-    } else {
-        None
+    let mut codes = match codes_file {
+        Some(file) => Some(TensorWriter::create(&file, metadata, names.flat_map(|name| PARTS.map(|_| name)))?),
+        None => None,
     };
     let mut summary = Summary::default();
     for (tensor, scheme) in tensors.iter().zip(schemes) {
+        // The files in the making are removed on the way out.
+        cancellation.check()?;
         let (info, bytes) = (&tensor.info, source.read(tensor)?);
         let matrix = if scheme == Scheme::Stored { None } else { Some(decode(info, &bytes)?) };
         let done = matrix.map(|matrix| quantize(&matrix, info, scheme, arguments, codes.as_mut(), &mut summary));
@@ -52,6 +58,7 @@ pub(super) fn run(arguments: &Quantize) -> Result<ExitCode, Failure> {
             }
         }
     }
+    cancellation.check()?;
     output.finish()?;
     if let Some(codes) = codes {
         codes.finish()?;

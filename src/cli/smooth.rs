@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::analyze::cancellation;
 use super::arguments::{OutputDtypeArg, Sharpen, Smooth, SmoothingArg, Transformed};
 use super::quantize::{decode, encode, encode_f32};
 use super::source::Source;
-use super::writer::TensorWriter;
+use super::writer::{TensorWriter, check_output};
 use super::{Failure, print};
 use crate::analysis::{Layer, Options, Smoothing, select, smoothed};
 use crate::error::{Error, quoted};
@@ -44,6 +45,7 @@ fn transform(files: &Transformed, smoothing: Smoothing, options: &Options) -> Re
         );
     }
     let mut source = Source::open(Some(&files.model))?;
+    check_output(&files.output, &source.inputs)?;
     let layers: HashMap<usize, Layer> =
         select(&source.model, options)?.layers.into_iter().map(|layer| (layer.tensor, layer)).collect();
     if layers.is_empty() {
@@ -52,10 +54,13 @@ fn transform(files: &Transformed, smoothing: Smoothing, options: &Options) -> Re
     }
     let tensors = source.model.tensors.clone();
     let names = tensors.iter().map(|tensor| tensor.info.name.as_str());
+    let cancellation = cancellation()?;
     let mut output = TensorWriter::create(&files.output, json!({"format": "pt"}), names)?;
     let mut text = String::new();
     let mut damage = Damage::default();
     for (index, tensor) in tensors.iter().enumerate() {
+        // The file in the making is removed on the way out.
+        cancellation.check()?;
         let (info, bytes) = (&tensor.info, source.read(tensor)?);
         let (dtype, bytes) = match layers.get(&index) {
             None if info.is_quantized() => (Dtype::F32, encode_f32(decode(info, &bytes)?.values())),
@@ -74,6 +79,7 @@ fn transform(files: &Transformed, smoothing: Smoothing, options: &Options) -> Re
         };
         output.add(&info.name, dtype, &info.shape, &bytes)?;
     }
+    cancellation.check()?;
     output.finish()?;
     let change = damage.relative_error().map_or_else(String::new, |e| format!(", relative change {e:.4}"));
     print(&format!("{} layers of {} tensors{change}\n{text}", layers.len(), tensors.len()))?;

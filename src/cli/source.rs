@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::error::{Error, quoted};
-use crate::format::{FileReader, Model, ModelBuilder, Part, TensorEntry, is_index_name, parse_index};
+use crate::format::{FileReader, Model, ModelBuilder, Part, TensorEntry, is_index_name, parse_index, shard_of};
 
 /// The demo model: two encoder blocks of MiniLM-L6 in F16. See `www/demo/README.md`.
 const DEMO: &[u8] = include_bytes!("../../www/demo/demo.safetensors");
@@ -17,6 +17,8 @@ const DEMO_NAME: &str = "demo.safetensors";
 pub(super) struct Source {
     pub model: Model,
     files: Vec<Bytes>,
+    /// Every file that was opened, the index and the settings included.
+    pub inputs: Vec<PathBuf>,
 }
 
 enum Bytes {
@@ -29,11 +31,13 @@ impl Source {
     pub fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let mut builder = ModelBuilder::default();
         let mut named = Vec::new();
+        let mut inputs = Vec::new();
         match path {
             None => named.push((DEMO_NAME.to_owned(), Bytes::Embedded(DEMO))),
             Some(path) => {
                 for path in with_config(model_files(path)?) {
                     let file = File::open(&path).map_err(|e| Failure::read(&path, &e))?;
+                    inputs.push(path.clone());
                     named.push((file_name(&path), Bytes::File(path, file)));
                 }
             }
@@ -50,7 +54,7 @@ impl Source {
         let model = builder.finish()?;
         let mut files: HashMap<String, Bytes> = named.into_iter().collect();
         let files = model.files.iter().filter_map(|file| files.remove(&file.name)).collect();
-        Ok(Self { model, files })
+        Ok(Self { model, files, inputs })
     }
 
     /// The bytes of a tensor: of all its parts, one after another.
@@ -131,8 +135,9 @@ fn with_config(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
     files
 }
 
-/// The files of the model at `path`: the file itself, the shards beside an index, or in a folder the index, else
-/// `model*.safetensors`, else all `.safetensors` files, else `pytorch_model*.bin`, else the `.gguf` files.
+/// The files of the model at `path`: the file itself, with one shard its siblings, the shards beside an index, or in a folder
+/// the index, else `model*.safetensors`, else all `.safetensors` files, else `pytorch_model*.bin`, else the `.gguf` files, else
+/// other PyTorch files, else numpy's, as in the page (`www/files.js`).
 fn model_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let metadata = fs::metadata(path).map_err(|e| Failure::read(path, &e))?;
     if metadata.is_dir() {
@@ -141,15 +146,43 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if is_index_name(&file_name(path)) {
         return indexed_files(path);
     }
-    Ok(vec![path.to_owned()])
+    siblings(path)
 }
 
-fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// A file, and if its name counts shards, the others of its folder: with the index that names it, if there is one.
+fn siblings(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let name = file_name(path);
+    let Some(shard) = shard_of(&name).filter(|shard| shard.count > 1) else { return Ok(vec![path.to_owned()]) };
+    for kind in ["safetensors", "bin"].into_iter().filter(|kind| name.ends_with(kind)) {
+        let index = path.with_file_name(format!("{}.{kind}.index.json", shard.stem));
+        if index.is_file() {
+            let files = indexed_files(&index)?;
+            if files.iter().any(|file| file.file_name() == path.file_name()) {
+                return Ok(files);
+            }
+        }
+    }
+    let of_the_same = |other: &Path| {
+        let other_name = file_name(other);
+        other.extension() == path.extension()
+            && shard_of(&other_name).is_some_and(|other| (other.stem, other.count) == (shard.stem, shard.count))
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(paths_in(folder)?.into_iter().filter(|other| of_the_same(other)).collect())
+}
+
+/// In the order of their names.
+fn paths_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| Failure::read(folder, &e))? {
         paths.push(entry.map_err(|e| Failure::read(folder, &e))?.path());
     }
     paths.sort();
+    Ok(paths)
+}
+
+fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let paths = paths_in(folder)?;
     let mut indexes: Vec<&PathBuf> = paths.iter().filter(|p| is_index_name(&file_name(p))).collect();
     // Many models are there twice, as safetensors and as PyTorch files.
     if indexes.iter().any(|p| file_name(p).ends_with(".safetensors.index.json")) {
@@ -166,30 +199,38 @@ fn folder_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         ))
         .into());
     }
-    let with_extension = |extension: &str| -> Vec<PathBuf> {
-        paths.iter().filter(|p| p.extension().is_some_and(|e| e == extension)).cloned().collect()
+    let with_extension = |wanted: &[&str]| -> Vec<PathBuf> {
+        let is_wanted = |p: &Path| p.extension().is_some_and(|e| wanted.iter().any(|w| e.eq_ignore_ascii_case(w)));
+        paths.iter().filter(|p| is_wanted(p)).cloned().collect()
     };
-    let files = with_extension("safetensors");
+    let files = with_extension(&["safetensors"]);
     let models: Vec<PathBuf> = files.iter().filter(|p| file_name(p).starts_with("model")).cloned().collect();
     let torch: Vec<PathBuf> =
-        with_extension("bin").into_iter().filter(|p| file_name(p).starts_with("pytorch_model")).collect();
+        with_extension(&["bin"]).into_iter().filter(|p| file_name(p).starts_with("pytorch_model")).collect();
     for chosen in [models, files, torch] {
         if !chosen.is_empty() {
             return Ok(chosen);
         }
     }
-    gguf_files(folder, with_extension("gguf"))
+    let gguf = with_extension(&["gguf"]);
+    if !gguf.is_empty() {
+        return gguf_files(folder, gguf);
+    }
+    for chosen in [with_extension(&["bin", "pth", "pt"]), with_extension(&["npz", "npy"])] {
+        if !chosen.is_empty() {
+            return Ok(chosen);
+        }
+    }
+    Err(Error::Format(format!(
+        "the folder {folder:?} holds no .safetensors, .gguf, .bin, .pth, .pt, .npz or .npy file; name a model file or another \
+         folder"
+    ))
+    .into())
 }
 
 /// A folder of GGUF files mostly holds one model at several qualities, of which one must be named; or the shards of one.
 fn gguf_files(folder: &Path, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     let whole: Vec<&PathBuf> = files.iter().filter(|p| !file_name(p).contains("-of-")).collect();
-    if files.is_empty() {
-        return Err(Error::Format(format!(
-            "the folder {folder:?} holds no .safetensors or .gguf file; name a model file or another folder"
-        ))
-        .into());
-    }
     match whole[..] {
         [] => Ok(files),
         [only] if files.len() == 1 => Ok(vec![only.clone()]),

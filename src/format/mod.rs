@@ -19,5 +19,5 @@ pub use self::model::{Model, ModelBuilder, ModelFile, Part, TensorEntry};
 pub use self::packed::{Config, Packed};
 pub use self::reader::{Contents, FileReader};
 pub use self::safetensors::{MAX_HEADER_BYTES, header_len, parse_header};
-pub use self::shards::{ShardIndex, is_index_name, parse_index};
+pub use self::shards::{CountedName, ShardIndex, is_index_name, parse_index, shard_of};
 pub use self::tensor::{FileFormat, Header, Storage, TensorInfo};

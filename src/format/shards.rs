@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Entries {
 
 /// A name like `model-00001-of-00003.safetensors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct CountedName<'a> {
+pub struct CountedName<'a> {
     /// `model`.
     pub stem: &'a str,
     /// Which of the shards, from 1 on.
@@ -84,7 +84,7 @@ pub(super) struct CountedName<'a> {
 }
 
 /// What a file's name says of the shards it belongs to; `None` if it doesn't count.
-pub(super) fn shard_of(file: &str) -> Option<CountedName<'_>> {
+pub fn shard_of(file: &str) -> Option<CountedName<'_>> {
     let name = [".safetensors", ".gguf", ".bin"].iter().find_map(|end| file.strip_suffix(end))?;
     let (rest, count) = name.rsplit_once("-of-")?;
     let (stem, number) = rest.rsplit_once('-')?;

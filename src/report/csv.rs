@@ -152,7 +152,7 @@ fn write<'a, Row: 'a>(
     let extra: BTreeSet<&str> = rows.iter().flat_map(|row| measures(row).keys()).map(String::as_str).collect();
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     // Writing into memory fails only for records of unequal length, which one list of columns can't make.
-    let mut record = |cells: Vec<String>| writer.write_record(cells).is_ok();
+    let mut record = |cells: Vec<String>| writer.write_record(cells.into_iter().map(harmless)).is_ok();
     let names = columns.iter().map(|(name, _)| *name).chain(extra.iter().copied());
     let mut complete = record(names.map(str::to_owned).collect());
     for row in rows {
@@ -162,6 +162,28 @@ fn write<'a, Row: 'a>(
     }
     debug_assert!(complete, "records of equal length");
     writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+/// A cell that does nothing where it is opened: names come from files of others. Control characters, which a terminal obeys, are
+/// escaped (`\u{1b}`, `\n`); a text that a spreadsheet takes for a formula gets a `'` in front. A number stays as it is.
+///
+/// # Source
+/// OWASP, CSV Injection: the first characters, full-width ones among them; tabs and returns are escaped here.
+pub fn harmless(cell: String) -> String {
+    const FORMULA: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    let is_formula = cell.starts_with(FORMULA) && cell.parse::<f64>().is_err();
+    if !is_formula && !cell.contains(char::is_control) {
+        return cell;
+    }
+    let mut text = String::from(if is_formula { "'" } else { "" });
+    for c in cell.chars() {
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 pub(super) fn text(value: impl Display) -> String {
@@ -190,10 +212,34 @@ mod tests {
     fn cells_are_quoted_and_floats_round_trip() {
         let columns: &[Column<(f64, &str, Measures)>] =
             &[("x", |r| Number::from(r.0).to_text()), ("a,\"b\"", |r| r.1.to_owned())];
-        let csv = write(columns, |r| &r.2, &[(0.1 + 0.2, "q\"uo,te\n", Measures::new()), (1e300, "", Measures::new())]);
-        assert_eq!(csv, "x,\"a,\"\"b\"\"\"\n0.30000000000000004,\"q\"\"uo,te\n\"\n1e300,\n");
+        let csv = write(columns, |r| &r.2, &[(0.1 + 0.2, "q\"uo,te", Measures::new()), (1e300, "", Measures::new())]);
+        assert_eq!(csv, "x,\"a,\"\"b\"\"\"\n0.30000000000000004,\"q\"\"uo,te\"\n1e300,\n");
         let more = Measures::from([("detX_num".to_owned(), 3.0.into())]);
         let csv = write(columns, |r| &r.2, &[(1.0, "", Measures::new()), (2.0, "", more)]);
         assert_eq!(csv, "x,\"a,\"\"b\"\"\",detX_num\n1.0,,\n2.0,,3\n");
+    }
+
+    #[test]
+    fn a_cell_is_neither_a_formula_nor_a_command_and_numbers_stay() {
+        for (cell, safe) in [
+            ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+            ("+a", "'+a"),
+            ("-a", "'-a"),
+            ("@a", "'@a"),
+            ("-1+1", "'-1+1"),
+            ("\u{ff1d}1", "'\u{ff1d}1"),
+            ("=\u{1b}[31m", "'=\\u{1b}[31m"),
+            ("\t=1", "\\t=1"),
+            ("\r=1", "\\r=1"),
+            ("a\u{9b}b", "a\\u{9b}b"),
+            ("-1.5", "-1.5"),
+            ("-1e-300", "-1e-300"),
+            ("-inf", "-inf"),
+            ("-0.0", "-0.0"),
+            ("a.b=c-d", "a.b=c-d"),
+            ("", ""),
+        ] {
+            assert_eq!(harmless(cell.to_owned()), safe);
+        }
     }
 }

@@ -12,7 +12,7 @@ mod rows;
 mod table;
 mod verdict;
 
-pub use self::csv::{comparison_csv, details_csv, distances_csv, layers_csv};
+pub use self::csv::{comparison_csv, details_csv, distances_csv, harmless, layers_csv};
 pub use self::curves::{Curves, DeltaPoint};
 pub use self::distances::{DistanceReport, DistanceRow};
 pub use self::json::report_json;

@@ -26,61 +26,24 @@ fn code_of(v: f32) -> u8 {
     MIDPOINTS.iter().map(|m| u8::from(v >= *m)).sum()
 }
 
-/// What a weight may become in any of the trials, which move it by at most 7 / 127 of its size and so past one midpoint at
-/// most: the value it has now, its neighbours, and the midpoints where they begin.
-struct Choice {
-    values: [Lanes; 3],
-    midpoints: [Lanes; 2],
-}
-
-impl Choice {
-    #[inline(always)]
-    fn around(scaled: &Lanes) -> Self {
-        let mut choice = Self {
-            // At the ends nothing is beyond.
-            values: [[VALUES[0]; LANES], [VALUES[0]; LANES], [VALUES[15]; LANES]],
-            midpoints: [[f32::NEG_INFINITY; LANES], [f32::INFINITY; LANES]],
-        };
-        let ([below, here, above], [lower, upper]) = (&mut choice.values, &mut choice.midpoints);
-        for (i, m) in MIDPOINTS.iter().enumerate() {
-            let down = 14 - i;
-            for lane in 0..LANES {
-                let is_reached = scaled[lane] >= *m;
-                below[lane] = if is_reached { VALUES[i] } else { below[lane] };
-                here[lane] = if is_reached { VALUES[i + 1] } else { here[lane] };
-                lower[lane] = if is_reached { *m } else { lower[lane] };
-                let is_beyond = scaled[lane] < MIDPOINTS[down];
-                above[lane] = if is_beyond { VALUES[down + 1] } else { above[lane] };
-                upper[lane] = if is_beyond { MIDPOINTS[down] } else { upper[lane] };
-            }
-        }
-        choice
-    }
-
-    /// The value nearest to a weight under the factor of a trial.
-    #[inline(always)]
-    fn value(&self, lane: usize, scaled: f32) -> f32 {
-        let [below, here, above] = &self.values;
-        let [lower, upper] = &self.midpoints;
-        let value = if scaled >= lower[lane] { here[lane] } else { below[lane] };
-        if scaled >= upper[lane] { above[lane] } else { value }
-    }
-}
-
-/// The value of the nearest code.
+/// The value of the nearest code, by adding up the steps to it.
 #[inline(always)]
 fn value_of(v: f32) -> f32 {
-    MIDPOINTS.iter().zip(&VALUES[1..]).fold(VALUES[0], |value, (m, above)| if v >= *m { *above } else { value })
+    let mut value = VALUES[0];
+    for (i, m) in MIDPOINTS.iter().enumerate() {
+        value += if v >= *m { VALUES[i + 1] - VALUES[i] } else { 0.0 };
+    }
+    value
 }
 
 /// `sum w x q` and `sum w q q` over the values `q` that weights have under a factor, `w = x^2`.
 #[inline(always)]
-fn sums(x: &[Lanes; 32], factor: &Lanes, value: impl Fn(usize, usize, f32) -> f32) -> (Lanes, Lanes) {
+fn sums(x: &[Lanes; 32], factor: &Lanes) -> (Lanes, Lanes) {
     let (mut with_x, mut with_q) = ([0.0; LANES], [0.0; LANES]);
-    for (i, row) in x.iter().enumerate() {
+    for row in x {
         for lane in 0..LANES {
             let v = row[lane];
-            let q = value(i, lane, factor[lane] * v);
+            let q = value_of(factor[lane] * v);
             let w = v * v;
             with_x[lane] += w * q * v;
             with_q[lane] += w * q * q;
@@ -93,18 +56,14 @@ fn sums(x: &[Lanes; 32], factor: &Lanes, value: impl Fn(usize, usize, f32) -> f3
 #[inline(always)]
 fn fit(x: &[Lanes; 32]) -> Lanes {
     let max = signed_max(x);
-    let middle = max.map(|m| VALUES[0] / m);
-    let choices: [Choice; 32] =
-        std::array::from_fn(|i| Choice::around(&std::array::from_fn(|lane| middle[lane] * x[i][lane])));
-    let (with_x, with_q) = sums(x, &max.map(|m| 1.0 / (-m / VALUES[0])), |_, _, scaled| value_of(scaled));
+    let (with_x, with_q) = sums(x, &max.map(|m| 1.0 / (-m / VALUES[0])));
     let (mut scale, mut best) = ([0.0; LANES], [0.0; LANES]);
     for lane in 0..LANES {
         scale[lane] = with_x[lane] / with_q[lane];
         best[lane] = scale[lane] * with_x[lane];
     }
     for k in -7_i8..=7 {
-        let factor = max.map(|m| (f32::from(k) + VALUES[0]) / m);
-        let (with_x, with_q) = sums(x, &factor, |i, lane, scaled| choices[i].value(lane, scaled));
+        let (with_x, with_q) = sums(x, &max.map(|m| (f32::from(k) + VALUES[0]) / m));
         for lane in 0..LANES {
             let is_better = (with_q[lane] > 0.0) & (with_x[lane] * with_x[lane] > best[lane] * with_q[lane]);
             let new = with_x[lane] / with_q[lane];
@@ -200,20 +159,8 @@ mod tests {
             assert_eq!(MIDPOINTS[i], f32::midpoint(pair[0], pair[1]));
             assert_eq!(usize::from(code_of(MIDPOINTS[i])), i + 1);
             assert_eq!(usize::from(code_of(MIDPOINTS[i].next_down())), i);
+            assert_eq!(value_of(pair[0]), pair[0]);
         }
         assert_eq!((code_of(-1e9), code_of(1e9), code_of(0.0)), (0, 15, 8));
-    }
-
-    #[test]
-    fn trials_reach_no_further_than_the_neighbours() {
-        for step in -127_000..=127_000 {
-            let v = step as f32 / 1000.0;
-            let choice = Choice::around(&[v; LANES]);
-            assert_eq!(choice.value(0, v), value_of(v));
-            for k in -7..=7 {
-                let moved = v * ((k as f32 - 127.0) / -127.0);
-                assert_eq!(choice.value(0, moved), VALUES[usize::from(code_of(moved))], "{v} {moved}");
-            }
-        }
     }
 }

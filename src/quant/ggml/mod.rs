@@ -23,7 +23,7 @@ macro_rules! each {
             }
         }
         let (from, to) = ($source.as_chunks().0, $target.as_chunks_mut().0);
-        crate::kernel::Kernel::selected().loops(Each { from, to });
+        crate::kernel::Kernel::selected().narrow().loops(Each { from, to });
     }};
 }
 

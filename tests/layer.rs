@@ -107,6 +107,10 @@ fn an_embedding_is_its_own_baseline_and_a_table_has_both_levels() {
     let output = common::heavytail(["layer", &model.display().to_string(), "block", "--level", "4bit"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("block\n") && text.contains("fp16") && text.contains("4bit"), "{text}");
+    let first: Vec<&str> = text.lines().skip(3).take(4).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(first, ["alpha", "sigma", "D", "num_pl_spikes"], "{text}");
+    let alpha = text.lines().nth(3).unwrap().split_whitespace().nth(1).unwrap();
+    assert!(alpha.len() == 6 && alpha.parse::<f64>().unwrap() > 1.0, "five digits: {alpha}");
     assert!(text.contains("subspace_left") && text.contains("verdict_reason"), "{text}");
 }
 

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::arguments::{Analyze, FormatArg};
 use super::backend::{self, default_threads};
-use super::describe::table;
+use super::describe::{fits, table};
 use super::source::{Source, read_all};
 use super::{Failure, print, say};
 use crate::analysis::{
@@ -317,12 +317,21 @@ fn means_table(summary: &[Summary]) -> String {
     format!("\nMeans over all rows, embeddings included (WeightWatcher's get_summary)\n{view}\n")
 }
 
+/// On a terminal that is too narrow for all columns, without the least important of them, one after another.
 fn comparison_table(report: &ModelReport) -> String {
-    let mut view = None;
-    for row in &report.comparison {
-        let cells = comparison_cells(row);
-        let view = view.get_or_insert_with(|| table(&cells.iter().map(|(heading, _)| *heading).collect::<Vec<_>>()));
-        view.add_row(cells.into_iter().map(|(_, cell)| cell));
-    }
-    view.map_or_else(String::new, |view| format!("{view}\n"))
+    const LEAST_IMPORTANT: [&str; 4] = ["Std", "Spearman", "Below 2", "Above 6"];
+    let rows: Vec<_> = report.comparison.iter().map(comparison_cells).collect();
+    let Some(first) = rows.first() else { return String::new() };
+    let without = |left_out: &[&str]| {
+        let headings: Vec<&str> = first.iter().map(|(heading, _)| *heading).filter(|h| !left_out.contains(h)).collect();
+        let mut view = table(&headings);
+        for row in &rows {
+            view.add_row(row.iter().filter(|(h, _)| !left_out.contains(h)).map(|(_, cell)| cell));
+        }
+        view
+    };
+    let all = LEAST_IMPORTANT.len();
+    let view = (0..all).map(|count| without(&LEAST_IMPORTANT[..count])).find(fits);
+    let view = view.unwrap_or_else(|| without(&LEAST_IMPORTANT));
+    format!("{view}\n")
 }

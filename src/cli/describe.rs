@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 
 use super::arguments::{Describe, RowsFormatArg};
 use super::source::Source;
@@ -59,14 +59,29 @@ fn tables(head: &Head) -> String {
     text
 }
 
-/// A table without vertical lines, as wide as its content.
+/// A terminal that says it is narrower does not know its width.
+const LEAST_WIDTH: u16 = 20;
+
+/// A table with a line below its headings only: on a terminal arranged to its width, elsewhere as wide as its content.
 pub(super) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
+    let arrangement = match table.width() {
+        Some(width) if width >= LEAST_WIDTH => ContentArrangement::Dynamic,
+        _ => ContentArrangement::Disabled,
+    };
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Disabled)
+        .load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')))
+        .set_content_arrangement(arrangement)
         .set_header(headings);
     table
+}
+
+/// Whether a table needs no arranging: it is no wider than the terminal, or there is none.
+pub(super) fn fits(table: &Table) -> bool {
+    let mut whole = table.clone();
+    let natural =
+        whole.set_content_arrangement(ContentArrangement::Disabled).lines().map(|line| line.chars().count()).max();
+    table.width().is_none_or(|width| width < LEAST_WIDTH || natural.unwrap_or(0) <= width.into())
 }
 
 /// Names come from the file: no control characters on the terminal.

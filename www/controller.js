@@ -70,6 +70,8 @@ export class Controller {
   #messenger = null;
   #started = Promise.resolve();
   #renewals = 0;
+  /** Whether the worker has answered anything since it was started. */
+  #served = false;
   #openings = 0;
   /** The last analysis, until it ends. */
   #analysis = Promise.resolve();
@@ -104,6 +106,9 @@ export class Controller {
     const impatience = this.#wanted > 1 ? setTimeout(() => mine.abort(), THREADS_PATIENCE_MS) : 0;
     try {
       this.engine = await mine.request("start", { threads: this.#wanted });
+      this.#served = false;
+      mine.watchThreads(this.engine?.threads ?? 1);
+      mine.onlost = (reason) => this.#replace(mine, reason);
       this.#tell("engine");
       if (this.phase === "starting") this.#enter("idle");
     } catch (error) {
@@ -451,16 +456,34 @@ export class Controller {
     const renewals = this.#renewals;
     await this.#started;
     if (renewals !== this.#renewals || !this.#messenger || this.phase === "broken") throw new RemoteError({ name: "cancelled", message: "cancelled" });
-    return this.#messenger.request(kind, payload, onnews);
+    const messenger = this.#messenger;
+    try {
+      const answer = await messenger.request(kind, payload, onnews);
+      this.#served = true;
+      return answer;
+    } catch (error) {
+      const name = error instanceof Error ? error.name : "";
+      if (name !== "cancelled" && !HARMLESS.has(name)) this.#replace(messenger, error);
+      throw error;
+    }
+  }
+
+  /** A fresh worker in place of one that failed. @param {Messenger} lost @param {unknown} error */
+  #replace(lost, error) {
+    if (lost !== this.#messenger) return;
+    const told = sentence(error);
+    // Unless what it was asked for has said more.
+    if (this.alert === "") this.#say(`${told[0].toUpperCase()}${told.slice(1)} It was started again, and what is finished stays.`);
+    lost.abort(error instanceof Error ? error : new Error(told));
+    if (!this.#served) this.#wanted = 1; // threads that die again and again are none
+    this.#renew();
   }
 
   /** @param {unknown} error @param {string} what */
   #fail(error, what) {
     const name = error instanceof Error ? error.name : "";
     if (name === "cancelled") return;
-    if (HARMLESS.has(name)) return this.#say(sentence(error));
-    this.#say(`${what}: ${sentence(error)}`);
-    this.#renew();
+    this.#say(HARMLESS.has(name) ? sentence(error) : `${what}: ${sentence(error)}`);
   }
 
   /** @param {Controller["phase"]} phase */
@@ -496,6 +519,6 @@ function optionsOf({ measures, spectrum, ...settings }) {
 /** @param {unknown} error */
 export function sentence(error) {
   const text = error instanceof Error ? error.message : String(error);
-  const told = error instanceof RemoteError && error.name === "worker" ? `the worker failed (${text.replace(/^Uncaught /, "")})` : text;
+  const told = error instanceof RemoteError && !HARMLESS.has(error.name) ? `the worker failed (${text.replace(/^Uncaught /, "")})` : text;
   return /[.!?…]$/.test(told) ? told : `${told}.`;
 }

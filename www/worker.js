@@ -7,6 +7,7 @@
 import { bytes, sleep } from "./bytes.js";
 import { engine } from "./engine.js";
 import { fingerprint } from "./fingerprint.js";
+import { lockOfThread } from "./messenger.js";
 import { compute, joined } from "./reading.js";
 
 /** The comparison is computed at most this often while rows come in. */
@@ -26,6 +27,9 @@ const PART_MS = 15;
 let loading;
 /** The analysis or comparison that runs, if one does. @type {any} */
 let running = null;
+/** The lock that this worker holds while it lives, and how many threads were made. */
+let alive = "";
+let made = 0;
 /** Details asked for so far: only the last one goes on. */
 let details = 0;
 
@@ -41,16 +45,19 @@ async function load(threads) {
   return { wasm, threads: pooled ? threads : 1 };
 }
 
-/** The workers that initThreadPool makes. */
+/** The workers that initThreadPool makes. What goes wrong in one is an error of this worker too, unless it is handled here. */
 class Thread extends Worker {
   constructor() {
-    super(new URL("./thread.js", import.meta.url), { type: "module" });
+    super(new URL("./thread.js", import.meta.url), { type: "module", name: alive && lockOfThread(alive, made++) });
   }
 }
 
 const requests = {
   /** Holds a lock until this worker ends, however it ends. @param {{life: string}} payload */
-  live: ({ life }) => new Promise((resolve) => void navigator.locks.request(life, () => new Promise(() => resolve(null)))),
+  live({ life }) {
+    alive = life;
+    return new Promise((resolve) => void navigator.locks.request(life, () => new Promise(() => resolve(null))));
+  },
 
   /** @param {{threads: number}} payload @returns {Promise<Engine>} */
   async start({ threads }) {

@@ -5,9 +5,9 @@ import { named, onPage, small } from "./frame.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 
 describe("the engine may fail", () => {
-  /** Serves another heavytail.js than the built one. @param {(source: string) => string} change */
-  const changed = (change) => async (page) => {
-    await page.page.context().route("**/heavytail.js", async (route) => {
+  /** Serves another heavytail.js, or other script, than the built one. @param {(source: string) => string} change */
+  const changed = (change, script = "heavytail.js") => async (page) => {
+    await page.page.context().route(`**/${script}`, async (route) => {
       const answer = await route.fetch();
       await route.fulfill({ response: answer, body: change(await answer.text()) });
     });
@@ -24,7 +24,7 @@ describe("the engine may fail", () => {
       };`)(page);
     await page.give(named("four.safetensors", safetensors([1, 2, 3, 4].map((i) => matrix(`layer.${i}.weight`, 32, 48, i)))));
     await page.analyze();
-    assert.match(await page.alert(), /^The analysis stopped, and the rows finished until then are kept: unreachable\.$/);
+    assert.match(await page.alert(), /^The analysis stopped, and the rows finished until then are kept: the worker failed \(unreachable\)\.$/);
     assert.equal(await page.runStatus(), "cancelled");
     await page.give(named("good.safetensors", small()));
     await page.analyze();
@@ -45,6 +45,51 @@ describe("the engine may fail", () => {
     await page.give(named("good.safetensors", small()));
     await page.analyze();
     assert.equal(await page.runStatus(), "complete");
+  });
+
+  /** A thread of the pool ends when it is told to. */
+  const mortal = changed((source) => {
+    const written = source.replace(/super\(new URL\("\.\/thread\.js".*\);/, '$& if (made === 1) new BroadcastChannel("test").onmessage = () => this.terminate();');
+    assert.notEqual(written, source);
+    return written;
+  }, "worker.js");
+  const kill = (page) => page.page.evaluate(() => new BroadcastChannel("test").postMessage("die"));
+
+  onPage("because the browser stops a thread of its pool in a run: the page says so, and goes on with another worker", async (page) => {
+    await mortal(page);
+    assert.match(await page.text("#engine"), /with \d+ threads/);
+    await page.give(named("many.safetensors", safetensors(Array.from({ length: 24 }, (_, i) => matrix(`layer.${i}.weight`, 640, 640, i)))));
+    await page.page.click("#analyze");
+    await page.finished(1);
+    await kill(page);
+    await page.page.waitForSelector("body[data-run=cancelled]");
+    await page.settled();
+    assert.match(await page.alert(), /^The analysis stopped, and the rows finished until then are kept: the worker failed \(one of its threads stopped\)\.$/);
+    assert.ok((await page.filledRows()) >= 6);
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+    assert.equal(await page.filledRows(), 144);
+  });
+
+  onPage("because a thread stops before a run: the run takes another worker", async (page) => {
+    await mortal(page);
+    await page.give(named("good.safetensors", small()));
+    await kill(page);
+    await page.page.waitForSelector("#alert-text");
+    assert.equal(await page.alert(), "The worker failed (one of its threads stopped). It was started again, and what is finished stays.");
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+    assert.equal(await page.alert(), "");
+  });
+
+  onPage("while it measures how long a run would take: the run takes another worker", async (page) => {
+    await changed((source) => source.replace(/async estimate\(.*\{/, '$& reportError(new Error("a fault of the test")); await new Promise(() => {});'), "worker.js")(page);
+    await page.give(named("good.safetensors", small()));
+    await page.page.waitForSelector("#alert-text");
+    assert.match(await page.alert(), /^The worker failed \(.*a fault of the test\)\. It was started again, and what is finished stays\.$/);
+    assert.match(await page.text("#estimate"), /a fault of the test/);
+    await page.page.click("#analyze");
+    await page.page.waitForSelector("body[data-run=complete]");
   });
 
   onPage("to answer for a while, because the tab is frozen: the run goes on afterwards", async (page) => {

@@ -4,6 +4,8 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use super::eigen::EigenError;
+use nalgebra::DVectorView;
+
 use crate::matrix::Matrix;
 
 /// The leading singular triplets of a matrix.
@@ -241,15 +243,7 @@ fn orthonormal(mut vector: Vec<f64>, others: &[Vec<f64>], scale: f64) -> Option<
 const LANES: usize = 8;
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f64>() + rest
+    DVectorView::from_slice(a, a.len()).dot(&DVectorView::from_slice(b, b.len()))
 }
 
 /// `A v`.

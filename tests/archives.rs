@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use heavytail::Result;
-use heavytail::format::{Contents, FileReader, Header};
+use heavytail::format::{Contents, FileReader, Header, Model, ModelBuilder};
 use proptest::prelude::*;
 
 fn read(name: &str, bytes: &[u8]) -> Result<Header> {
@@ -128,6 +128,111 @@ fn each_fault_is_named() {
     let mut lost = bytes.clone();
     lost[at + 11] = b'9';
     refused("lost.pth", &lost, "format", "values of tensor \"half.weight\" are not in the file");
+}
+
+/// A zip archive of stored entries, without check sums: nobody looks at them.
+fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in entries {
+        let [place, len] = [bytes.len(), data.len()].map(|n| (n as u32).to_le_bytes());
+        let name_len = (name.len() as u16).to_le_bytes();
+        let lens = [&[0; 4][..], &len, &len, &name_len, &[0; 2]].concat();
+        bytes.extend([&b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0"[..], &lens, name.as_bytes(), data].concat());
+        let head = b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0";
+        directory.extend([&head[..], &lens, &[0; 10], &place, name.as_bytes()].concat());
+    }
+    let [len, begin] = [directory.len(), bytes.len()].map(|n| (n as u32).to_le_bytes());
+    bytes.extend([&directory[..], b"PK\x05\x06", &[0; 8], &len, &begin, &[0; 2]].concat());
+    bytes
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// A tensor in storage 0 of 64 bytes, as `torch.save` writes it.
+fn tensor(kind: &str, storage: &str, numbers: [&[u8]; 2]) -> Vec<u8> {
+    let tuple =
+        |numbers: &[u8]| [&b"("[..], &numbers.iter().flat_map(|n| [b'K', *n]).collect::<Vec<u8>>(), b"t"].concat();
+    let [shape, strides] = numbers.map(tuple);
+    let head = [&b"ctorch._utils\n_rebuild_tensor_v2\n(("[..], &text("storage"), b"ctorch\n", kind.as_bytes()].concat();
+    [&head[..], b"\n", &text(storage), &text("cpu"), b"K\x40tQK\0", &shape, &strides, b"\x89}tR"].concat()
+}
+
+fn pickled(parts: &[&[u8]]) -> Result<Header> {
+    read("m.pth", &zip(&[("m/data.pkl", &parts.concat()), ("m/data/0", &[0; 64])]))
+}
+
+/// Each of these files filled gigabytes before it was refused.
+#[test]
+fn small_pickles_stay_small() {
+    let refused = |parts: &[&[u8]], code: &str, part: &str| {
+        let error = pickled(parts).unwrap_err();
+        let message = error.to_string();
+        assert!(error.code() == code && message.contains(part) && message.len() < 400, "{}: {message}", error.code());
+    };
+    let one = tensor("FloatStorage", "0", [&[1], &[1]]);
+    assert_eq!(pickled(&[b"\x80\x02}(", &text("a"), &one, b"u."]).unwrap().tensors.len(), 1);
+    // A list of 20,000 pairs copied 20,000 times: 6.4 GB.
+    let pairs = [&b"ccollections\nOrderedDict\nq\x000]q\x01(NN\x86q\x02"[..], &b"h\x02".repeat(20_000), b"e0"].concat();
+    refused(&[b"\x80\x02", &pairs, &b"h\0h\x01\x85R0".repeat(20_000), b"N."], "format", "8388608 values");
+    // Nothing, 10 million times, and as many marks.
+    refused(&[b"\x80\x02(", &vec![b'N'; 10_000_000], b"t."], "format", "8388608 values");
+    refused(&[b"\x80\x02", &vec![b'('; 10_000_000], b"."], "format", "8388608 values");
+    // One long name: for all tensors, for all dicts one in another, for all storages.
+    let stored = [&one[..], b"q\x01"].concat();
+    let long = [&text(&"k".repeat(1_000_000))[..], b"q\0"].concat();
+    refused(&[b"\x80\x02}(", &long, &stored, &b"h\0h\x01".repeat(100), b"u."], "format", "is there twice");
+    let nested = [&b"\x80\x02"[..], &long, b"0}", &b"(h\0}".repeat(200)].concat();
+    let nested = [&nested[..], b"(", &text("a"), &one, b"u", &b"u".repeat(200), b"."].concat();
+    refused(&[&nested], "limit", "names in \"m.pth\" take more than 60000000 bytes");
+    let far = [&tensor("FloatStorage", &"k".repeat(1_000_000), [&[1], &[1]])[..], b"q\x01"].concat();
+    let names: Vec<u8> = (0..100).flat_map(|i| [&text(&i.to_string())[..], b"h\x01"].concat()).collect();
+    refused(&[b"\x80\x02}(", &text("a"), &far, &names, b"u."], "limit", "names in \"m.pth\"");
+    let deep = tensor("FloatStorage", "0", [&[1; 17], &[1; 17]]);
+    refused(&[b"\x80\x02}(", &text("a"), &deep, b"u."], "limit", "tensor \"a\" has 17 dimensions");
+    // The same of an array.
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", "1, ".repeat(17));
+    let array = [&b"\x93NUMPY\x01\0"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes(), &[0; 4]].concat();
+    let error = read("a.npy", &array).unwrap_err();
+    assert!(error.to_string().contains("array \"a\" has 17 dimensions"), "{error}");
+}
+
+/// Scales and codes are decoded as they lie in the file: transposed ones came out in another order, without a word.
+#[test]
+fn views_in_quantized_weights_are_refused() {
+    let model = |codes: [u8; 2], scales: [u8; 2]| -> Result<Model> {
+        let codes = tensor("CharStorage", "0", [&[2, 4], &codes]);
+        let scales = tensor("FloatStorage", "0", [&[2, 2], &scales]);
+        let header = pickled(&[b"\x80\x02}(", &text("a.weight"), &codes, &text("a.weight_scale"), &scales, b"u."])?;
+        let mut builder = ModelBuilder::default();
+        builder.add_file("m.pth", 1000, header)?;
+        builder.finish()
+    };
+    assert_eq!(model([4, 1], [2, 1]).unwrap().tensors[0].info.stored_as(), "INT8 1x2");
+    for (codes, scales, name) in [([4, 1], [1, 2], "a.weight_scale"), ([1, 2], [2, 1], "a.weight")] {
+        let error = model(codes, scales).unwrap_err();
+        let begin = format!("tensor \"{name}\", a part of the quantized weight \"a.weight\", is a view with strides");
+        assert!(error.code() == "unsupported" && error.to_string().starts_with(&begin), "{error}");
+    }
+}
+
+/// Of each dtype, columns first.
+#[test]
+fn views_are_gathered_in_every_size() {
+    for (kind, one) in [
+        ("ByteStorage", &[1_u8][..]),
+        ("HalfStorage", &[0, 0x3c]),
+        ("FloatStorage", &[0, 0, 0x80, 0x3f]),
+        ("DoubleStorage", &[0, 0, 0, 0, 0, 0, 0xf0, 0x3f]),
+    ] {
+        let pickle = [&b"\x80\x02}("[..], &text("a"), &tensor(kind, "0", [&[2, 3], &[1, 2]]), b"u."].concat();
+        // The second column's first value is one.
+        let data = [&vec![0; 2 * one.len()][..], one, &[0; 64]].concat();
+        let bytes = zip(&[("m/data.pkl", &pickle), ("m/data/0", &data)]);
+        let header = read("m.pth", &bytes).unwrap();
+        assert_eq!(values(&header, &bytes, "a"), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0], "{kind}");
+    }
 }
 
 proptest! {

@@ -7,7 +7,7 @@ use super::layer::Choice;
 use super::layers::Layer;
 use super::options::Options;
 use super::weights::can_be_sliced;
-use crate::format::{Storage, TensorInfo};
+use crate::format::TensorInfo;
 use crate::spectrum::backend;
 
 /// What the machine gives.
@@ -162,10 +162,10 @@ impl Need {
         // Before and after quantizing.
         let operands = layer.combined.as_ref().map_or(0, |combined| combined.elements().saturating_mul(2));
         let weights = elements.saturating_add(operands).saturating_mul(4);
-        let decoding = match (&layer.combined, &info.storage) {
-            // Of several tensors, or through another order: at most twice.
-            (Some(_), _) | (_, Storage::Strided(_)) => weights.saturating_mul(2),
-            _ => weights.saturating_add(info.bytes()),
+        let decoding = match layer.combined {
+            // Of several tensors: at most twice.
+            Some(_) => weights.saturating_mul(2),
+            None => weights.saturating_add(info.decoding_bytes()),
         };
         let of_whole_levels = if whole_levels(layer, choices) { elements.saturating_mul(6) } else { 0 };
         // As the level leaves them; in random order; the error, and all bits in order.
@@ -203,6 +203,7 @@ fn whole_levels(layer: &Layer, choices: &[Choice]) -> bool {
 mod tests {
     use super::*;
     use crate::analysis::layers::LayerKind;
+    use crate::format::Storage;
     use crate::quant::Scheme;
     use crate::report::LayerInfo;
     use crate::tensor::Dtype;
@@ -294,6 +295,20 @@ mod tests {
         let four = limits(2, 4_000_000_000, 4_000_000_000);
         let sliced = need(&layer(15_000, 50_000), &choices(6), four);
         assert!(sliced.in_slices && sliced.bytes(1) < four.memory);
+    }
+
+    #[test]
+    fn a_view_needs_its_whole_extent() {
+        // Every 100th of 400,000,000 bytes' values, columns first.
+        let (layer, (rows, cols)) = (layer(1000, 500), (1000, 500));
+        let view = TensorInfo {
+            dtype: Dtype::F64,
+            end: 8 * 100 * rows * cols,
+            storage: Storage::Strided(vec![100, 100 * rows]),
+            ..halves(&layer)
+        };
+        let need = Need::whole(&layer, &choices(1), (&view, &Options::default()));
+        assert_eq!(need.bytes(1), 4 * rows * cols + 800 * rows * cols);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use safetensors::Dtype;
 
+use super::tensor::check_dimensions;
 use crate::error::{Error, Result, quoted};
 
 pub(super) const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -23,7 +24,8 @@ pub(super) struct Described {
 /// Reads the header at the beginning of `bytes`.
 ///
 /// # Errors
-/// [`Error::Format`] if it is broken or longer than [`HEADER_ROOM`]; [`Error::Unsupported`] for big-endian numbers.
+/// [`Error::Format`] if it is broken or longer than [`HEADER_ROOM`]; [`Error::Limit`] for too many dimensions;
+/// [`Error::Unsupported`] for big-endian numbers.
 pub(super) fn parse(file: &str, name: &str, bytes: &[u8]) -> Result<Described> {
     let broken = || {
         Error::Format(format!(
@@ -50,6 +52,7 @@ pub(super) fn parse(file: &str, name: &str, bytes: &[u8]) -> Result<Described> {
     let dims = after("shape").and_then(|rest| rest.strip_prefix('(')?.split(')').next()).ok_or_else(broken)?;
     let dims = dims.split(',').map(str::trim).filter(|dim| !dim.is_empty());
     let shape = dims.map(|dim| dim.parse().ok()).collect::<Option<Vec<u64>>>().ok_or_else(broken)?;
+    check_dimensions(format_args!("{}: array {}", quoted(file), quoted(name)), shape.len())?;
     if descr.starts_with('>') {
         return Err(Error::Unsupported(format!(
             "{}: array {} is big-endian; save it again on another machine",

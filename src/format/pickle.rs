@@ -33,6 +33,16 @@ pub(super) struct Pickle {
 /// What is wrong with a pickle of which there may be more.
 pub(super) const ENDS_EARLY: &str = "it ends early";
 
+/// Values that a pickle may have, uses of stored ones and copies included. A tensor takes some 40 of them, so these are
+/// enough for 200,000 tensors in one file; their memory is about 400 MB.
+const MAX_VALUES: usize = 1 << 23;
+/// The longest `module.name` that is kept: those that are looked for are shorter.
+const MAX_GLOBAL_BYTES: usize = 256;
+
+fn left_of(left: usize, values: usize) -> Result<usize, String> {
+    left.checked_sub(values).ok_or_else(|| format!("it has more than {MAX_VALUES} values, which no state dict needs"))
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -40,14 +50,19 @@ struct Reader<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// How many of [`MAX_VALUES`] are left.
+    left: usize,
 }
 
 impl Pickle {
     /// Reads a pickle to its end: its values, the one that it is, and how many bytes it took.
     ///
     /// # Errors
-    /// What is wrong with it, to be put into a sentence: an opcode outside the list, a stack that runs empty, an early end
-    /// ([`ENDS_EARLY`]).
+    /// What is wrong with it, to be put into a sentence: an opcode outside the list, a stack that runs empty, more values
+    /// than any state dict has, an early end ([`ENDS_EARLY`]).
+    ///
+    /// # Cost
+    /// One pass over the bytes. Memory for the texts and at most [`MAX_VALUES`] values, whatever the pickle does.
     pub fn read(bytes: &[u8]) -> Result<(Self, Id, usize), String> {
         let mut reader = Reader {
             bytes,
@@ -56,6 +71,7 @@ impl Pickle {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            left: MAX_VALUES,
         };
         loop {
             let place = reader.at;
@@ -121,11 +137,17 @@ impl<'a> Reader<'a> {
         Ok(String::from_utf8_lossy(&rest[..len]).into_owned())
     }
 
-    fn push(&mut self, value: Value) -> Id {
-        let id = self.pickle.values.len();
+    /// Counts what is about to be kept: every opcode that fills memory comes by here.
+    fn count(&mut self, values: usize) -> Result<(), String> {
+        self.left = left_of(self.left, values)?;
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), String> {
+        self.count(1)?;
+        self.stack.push(self.pickle.values.len());
         self.pickle.values.push(value);
-        self.stack.push(id);
-        id
+        Ok(())
     }
 
     fn pop(&mut self) -> Result<Id, String> {
@@ -148,25 +170,23 @@ impl<'a> Reader<'a> {
     fn text(&mut self, len_bytes: u64) -> Result<(), String> {
         let len = self.number(len_bytes)?;
         let text = String::from_utf8_lossy(self.take(len)?).into_owned();
-        self.push(Value::Text(text));
-        Ok(())
+        self.push(Value::Text(text))
     }
 
     fn opaque(&mut self, len: u64) -> Result<(), String> {
         self.take(len)?;
-        self.push(Value::Opaque);
-        Ok(())
+        self.push(Value::Opaque)
     }
 
     fn tuple(&mut self, len: usize) -> Result<(), String> {
         let mut items = (0..len).map(|_| self.pop()).collect::<Result<Vec<Id>, String>>()?;
         items.reverse();
-        self.push(Value::List(items));
-        Ok(())
+        self.push(Value::List(items))
     }
 
     fn get(&mut self, key: u64) -> Result<(), String> {
         let id = self.memo.get(&key).copied().ok_or("a value is used that was never stored")?;
+        self.count(1)?;
         self.stack.push(id);
         Ok(())
     }
@@ -181,16 +201,24 @@ impl<'a> Reader<'a> {
     }
 
     /// An `OrderedDict`, which is called into being: filled later, or from a list of pairs.
-    fn ordered_dict(&self, callable: Id, arguments: Id) -> Option<Value> {
+    fn ordered_dict(&mut self, callable: Id, arguments: Id) -> Result<Option<Value>, String> {
         if self.pickle.global(callable) != Some("collections.OrderedDict") {
-            return None;
+            return Ok(None);
         }
-        let pair = |id: &Id| match self.pickle.list(*id) {
+        let none = &[][..];
+        let list = |id| self.pickle.list(id);
+        let Some(items) = list(arguments).and_then(|list_of| list_of.first().map_or(Some(none), |id| list(*id))) else {
+            return Ok(None);
+        };
+        let pair = |id: &Id| match list(*id) {
             Some([key, value]) => Some((*key, *value)),
             _ => None,
         };
-        let pairs = self.pickle.list(arguments)?.first().map_or(Some(&[][..]), |list| self.pickle.list(*list))?;
-        Some(Value::Dict(pairs.iter().filter_map(pair).collect()))
+        // The list may be used again and again.
+        let left = left_of(self.left, items.len())?;
+        let pairs = items.iter().filter_map(pair).collect();
+        self.left = left;
+        Ok(Some(Value::Dict(pairs)))
     }
 
     fn append(&mut self, items: &[Id]) -> Result<(), String> {
@@ -201,8 +229,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn global(&mut self, module: &str, name: &str) {
-        self.push(Value::Global(format!("{module}.{name}")));
+    fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
+        // Both may be texts that are used again and again.
+        if module.len() + name.len() > MAX_GLOBAL_BYTES {
+            return self.push(Value::Opaque);
+        }
+        self.push(Value::Global(format!("{module}.{name}")))
     }
 
     fn step(&mut self, opcode: u8) -> Result<(), String> {
@@ -210,14 +242,17 @@ impl<'a> Reader<'a> {
             // Protocol, frame: nothing to do.
             0x80 => _ = self.take(1)?,
             0x95 => _ = self.take(8)?,
-            b'(' => self.marks.push(self.stack.len()),
-            b'N' => _ = self.push(Value::None),
-            0x88 | 0x89 => _ = self.push(Value::Opaque),
+            b'(' => {
+                self.count(1)?;
+                self.marks.push(self.stack.len());
+            }
+            b'N' => self.push(Value::None)?,
+            0x88 | 0x89 => self.push(Value::Opaque)?,
             b'K' => self.int(1)?,
             b'M' => self.int(2)?,
             b'J' => {
                 let int = self.number(4)? as u32 as i32;
-                self.push(Value::Int(i64::from(int)));
+                self.push(Value::Int(i64::from(int)))?;
             }
             0x8a => {
                 let len = self.number(1)?;
@@ -235,19 +270,20 @@ impl<'a> Reader<'a> {
                 let len = self.number(4)?;
                 self.opaque(len)?;
             }
-            b')' | b']' | 0x8f => _ = self.push(Value::List(Vec::new())),
-            b'}' => _ = self.push(Value::Dict(Vec::new())),
+            b')' | b']' | 0x8f => self.push(Value::List(Vec::new()))?,
+            b'}' => self.push(Value::Dict(Vec::new()))?,
             0x85 => self.tuple(1)?,
             0x86 => self.tuple(2)?,
             0x87 => self.tuple(3)?,
             b't' => {
                 let items = self.since_mark()?;
-                self.push(Value::List(items));
+                self.push(Value::List(items))?;
             }
             b'q' => self.put(1)?,
             b'r' => self.put(4)?,
             0x94 => {
                 let top = self.top()?;
+                self.count(1)?;
                 self.memo.insert(self.memo.len() as u64, top);
             }
             b'h' => {
@@ -260,22 +296,23 @@ impl<'a> Reader<'a> {
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.global(&module, &name);
+                self.global(&module, &name)?;
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                let text = |id| self.pickle.text(id).unwrap_or_default().to_owned();
-                let (module, name) = (text(module), text(name));
-                self.global(&module, &name);
+                let text = |id| self.pickle.text(id).filter(|text| text.len() <= MAX_GLOBAL_BYTES);
+                let name = text(module).zip(text(name)).map(|(module, name)| (module.to_owned(), name.to_owned()));
+                let (module, name) = name.unwrap_or_default();
+                self.global(&module, &name)?;
             }
             b'Q' => {
                 let id = self.pop()?;
-                self.push(Value::Persistent(id));
+                self.push(Value::Persistent(id))?;
             }
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
-                let value = self.ordered_dict(callable, arguments).unwrap_or(Value::Call(callable, arguments));
-                self.push(value);
+                let value = self.ordered_dict(callable, arguments)?.unwrap_or(Value::Call(callable, arguments));
+                self.push(value)?;
             }
             // The state of an object that stays unknown; what nobody needs.
             b'b' | b'0' => _ = self.pop()?,
@@ -302,8 +339,7 @@ impl<'a> Reader<'a> {
 
     fn int(&mut self, len: u64) -> Result<(), String> {
         let int = self.number(len)? as i64;
-        self.push(Value::Int(int));
-        Ok(())
+        self.push(Value::Int(int))
     }
 
     /// A signed number of any length; longer ones than 64 bits count things that are not there.
@@ -314,12 +350,12 @@ impl<'a> Reader<'a> {
         let number = self.number(len)?;
         let shift = 64 - 8 * len as u32;
         let int = if len == 0 { 0 } else { (number << shift) as i64 >> shift };
-        self.push(Value::Int(int));
-        Ok(())
+        self.push(Value::Int(int))
     }
 
     fn put(&mut self, len: u64) -> Result<(), String> {
         let (key, top) = (self.number(len)?, self.top()?);
+        self.count(1)?;
         self.memo.insert(key, top);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use safetensors::Dtype;
 
 use super::pickle::{ENDS_EARLY, Id, Pickle, Value};
+use super::tensor::check_dimensions;
 use crate::error::{Error, Result, quoted};
 use crate::tensor::byte_len;
 
@@ -26,13 +27,18 @@ pub(super) struct Described {
 /// Of a pickle that says where tensors are; the largest models have some MB.
 pub(super) const MAX_PICKLE_BYTES: u64 = 200_000_000;
 
+/// Of all tensors' names together, and of their storages': 300 bytes for each of 200,000 tensors. Texts in a pickle can be
+/// used again and again, so that a short one may describe endless names.
+const MAX_NAME_BYTES: usize = 60_000_000;
+
 /// Where training programs keep the state dict among other things, the likeliest first.
 const WRAPPERS: [&str; 6] = ["state_dict", "model_state_dict", "model", "module", "params_ema", "params"];
 
 /// The tensors of a pickled state dict, in the order of the dict.
 ///
 /// # Errors
-/// [`Error::Format`] if the pickle is broken; [`Error::Unsupported`] if it holds something else.
+/// [`Error::Format`] if the pickle is broken or names a tensor twice; [`Error::Unsupported`] if it holds something else;
+/// [`Error::Limit`] for names or dimensions without end.
 pub(super) fn tensors(file: &str, bytes: &[u8]) -> Result<Vec<Described>> {
     let (pickle, root, _) = Pickle::read(bytes).map_err(|what| broken(file, &what))?;
     state_dict(file, &pickle, root)
@@ -138,22 +144,48 @@ impl Pickle {
     fn collect(&self, file: &str, root: Id, found: &mut Vec<Described>) -> Result<()> {
         let mut seen = HashSet::from([root]);
         let mut waiting = vec![(String::new(), root)];
+        let (mut names, mut left) = (HashSet::new(), MAX_NAME_BYTES);
+        let mut count = |len: usize| -> Result<()> {
+            left = left.checked_sub(len).ok_or_else(|| {
+                Error::Limit(format!(
+                    "the tensors' names in {} take more than {MAX_NAME_BYTES} bytes; no model has such names, the file is damaged",
+                    quoted(file)
+                ))
+            })?;
+            Ok(())
+        };
         while let Some((prefix, id)) = waiting.pop() {
             let mut inner = Vec::new();
             for (key, value) in self.entries(id).unwrap_or_default() {
                 let Some(key) = self.text(*key) else { continue };
-                let name = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-                if let Some((callable, arguments)) = self.rebuild(*value) {
-                    found.push(self.describe(callable, arguments, &name).ok_or_else(|| {
-                        Error::Unsupported(format!(
-                            "{}: tensor {} is of a kind that can't be read; save the weights as safetensors",
-                            quoted(file),
-                            quoted(&name)
-                        ))
-                    })?);
-                } else if self.entries(*value).is_some() && seen.insert(*value) {
-                    inner.push((name, *value));
+                let rebuild = self.rebuild(*value);
+                let is_inner = rebuild.is_none() && self.entries(*value).is_some() && seen.insert(*value);
+                if rebuild.is_none() && !is_inner {
+                    continue;
                 }
+                count(prefix.len() + 1 + key.len())?;
+                let name = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+                let Some((callable, arguments)) = rebuild else {
+                    inner.push((name, *value));
+                    continue;
+                };
+                let place = self.place(callable, arguments).ok_or_else(|| {
+                    Error::Unsupported(format!(
+                        "{}: tensor {} is of a kind that can't be read; save the weights as safetensors",
+                        quoted(file),
+                        quoted(&name)
+                    ))
+                })?;
+                check_dimensions(format_args!("{}: tensor {}", quoted(file), quoted(&name)), place.shape.len())?;
+                count(place.storage.len())?;
+                if !names.insert(name.clone()) {
+                    return Err(Error::Format(format!(
+                        "{}: tensor {} is there twice; the file is damaged",
+                        quoted(file),
+                        quoted(&name)
+                    )));
+                }
+                found.push(self.describe(place, name));
             }
             waiting.extend(inner.into_iter().rev());
         }
@@ -181,7 +213,8 @@ impl Pickle {
         None
     }
 
-    fn describe(&self, callable: &str, arguments: Id, name: &str) -> Option<Described> {
+    /// Where a tensor is; none if that is not said in the way that PyTorch says it.
+    fn place(&self, callable: &str, arguments: Id) -> Option<Place<'_>> {
         let arguments = self.list(arguments)?;
         let [storage, offset, shape, strides, ..] = *arguments else { return None };
         let Value::Persistent(storage) = self.values[storage] else { return None };
@@ -192,17 +225,31 @@ impl Pickle {
             "torch._utils._rebuild_tensor_v3" => self.global(*arguments.get(6)?)?,
             _ => return None,
         };
-        let numbers = |id| self.list(id)?.iter().map(|id| self.int(*id)).collect::<Option<Vec<u64>>>();
-        let described = Described {
-            name: name.to_owned(),
+        let numbers = |id| self.list(id).filter(|list| list.iter().all(|id| self.int(*id).is_some()));
+        let place = Place {
             dtype: dtype(kind)?,
             shape: numbers(shape)?,
             strides: numbers(strides)?,
-            storage: self.text(key)?.to_owned(),
+            storage: self.text(key)?,
             offset: self.int(offset)?,
         };
-        (self.text(tag) == Some("storage") && described.shape.len() == described.strides.len()).then_some(described)
+        (self.text(tag) == Some("storage") && place.shape.len() == place.strides.len()).then_some(place)
     }
+
+    fn describe(&self, place: Place, name: String) -> Described {
+        let Place { dtype, shape, strides, storage, offset } = place;
+        let numbers = |list: &[Id]| list.iter().filter_map(|id| self.int(*id)).collect();
+        Described { name, dtype, shape: numbers(shape), strides: numbers(strides), storage: storage.to_owned(), offset }
+    }
+}
+
+/// What a pickle says of a tensor, before it is copied: see [`Described`].
+struct Place<'a> {
+    dtype: Dtype,
+    shape: &'a [Id],
+    strides: &'a [Id],
+    storage: &'a str,
+    offset: u64,
 }
 
 fn dtype(name: &str) -> Option<Dtype> {

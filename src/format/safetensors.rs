@@ -9,7 +9,7 @@ use std::fmt;
 use safetensors::Dtype;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor, value::StrDeserializer};
 
-use super::tensor::{Header, Storage, TensorInfo};
+use super::tensor::{Header, Storage, TensorInfo, check_dimensions};
 use crate::error::{Error, Result, quoted};
 use crate::tensor::byte_len;
 
@@ -57,7 +57,7 @@ pub fn header_len(file: &str, file_len: u64, first_bytes: &[u8]) -> Result<u64> 
 /// # Errors
 /// [`Error::Format`] naming the tensor and the fault: broken or deeply nested JSON, a tensor named twice, an unknown
 /// dtype, shape times dtype that is not the number of bytes, offsets that run backwards, overlap, leave gaps or point past
-/// the end of the file.
+/// the end of the file. [`Error::Limit`] for a tensor of more than 16 dimensions.
 ///
 /// # Cost
 /// One pass over the JSON and one sort of the tensors by offset.
@@ -100,6 +100,7 @@ fn check_tensor(file: &str, name: String, raw: &RawTensor, data_begin: u64, data
             "{file}: tensor {shown} ends at byte {end} of the data but the file holds {data_len}; it was cut short, download it again"
         )));
     }
+    check_dimensions(format_args!("{file}: tensor {shown}"), raw.shape.len())?;
     let needed = raw
         .shape
         .iter()
@@ -248,6 +249,19 @@ mod tests {
                 .contains(r"\u{1b}")
         );
         assert!(parse_header("m", 12, b"\xff\xfe{}").unwrap_err().to_string().contains("UTF-8"));
+    }
+
+    #[test]
+    fn dimensions_are_counted_before_they_are_shown() {
+        let ones = |count: usize| {
+            let shape = vec!["1"; count].join(",");
+            parse(&format!(r#"{{"a.weight":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,4]}}}}"#), 4)
+        };
+        assert_eq!(ones(16).unwrap().tensors[0].shape, [1; 16]);
+        let error = ones(300_000).unwrap_err();
+        let message = error.to_string();
+        assert!(error.code() == "limit" && message.len() < 200, "{} {}", error.code(), message.len());
+        assert!(message.contains("tensor \"a.weight\" has 300000 dimensions"), "{message}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A file's table of contents.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use safetensors::Dtype;
 
@@ -34,6 +35,22 @@ pub enum Storage {
 
 /// More experts than any mixture has; a tensor that claims more is not taken apart.
 pub(super) const MAX_EXPERTS: u64 = 4096;
+
+/// More dimensions than any weight has: only damaged headers claim more, and lists of them fill memory and messages.
+const MAX_DIMENSIONS: usize = 16;
+
+/// Refuses a tensor with too many dimensions; to be asked before its shape is copied or shown.
+///
+/// # Errors
+/// [`Error::Limit`], in a sentence that begins with `tensor`.
+pub(super) fn check_dimensions(tensor: impl fmt::Display, count: usize) -> Result<()> {
+    if count <= MAX_DIMENSIONS {
+        return Ok(());
+    }
+    Err(Error::Limit(format!(
+        "{tensor} has {count} dimensions, more than the {MAX_DIMENSIONS} that can be read; no weight has so many, the file is damaged"
+    )))
+}
 
 /// One tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +98,12 @@ impl TensorInfo {
         self.end - self.begin + others
     }
 
+    /// Bytes that are in memory besides its values while it is decoded: what is stored, and what that is inflated to.
+    pub fn decoding_bytes(&self) -> u64 {
+        let inflated = if let Storage::Deflated { to, .. } = self.storage { to } else { 0 };
+        self.bytes().saturating_add(inflated)
+    }
+
     /// Bits that a value takes, scales included; `None` without values. That a whole archive is compressed does not count.
     pub fn bits_per_weight(&self) -> Option<f64> {
         let elements = self.elements();
@@ -112,9 +135,12 @@ impl TensorInfo {
             }
             Storage::Strided(strides) => self.gather(strides, bytes, out),
             Storage::Deflated { storage, from, to } => {
-                let inflated = inflate(&self.name, bytes, *to as usize)?;
+                let len = usize::try_from(*to).map_err(|_| {
+                    Error::Limit(format!("tensor {} is inflated to {to} bytes, too many", quoted(&self.name)))
+                })?;
+                let inflated = inflate(&self.name, bytes, len)?;
                 let (begin, end) = (0, to - from);
-                let values = inflated.get(*from as usize..*to as usize).ok_or_else(|| {
+                let values = inflated.get(*from as usize..len).ok_or_else(|| {
                     Error::Format(format!(
                         "the compressed data of {} are {} bytes, {to} are needed; download the file again",
                         quoted(&self.name),
@@ -168,21 +194,37 @@ impl TensorInfo {
         }
     }
 
+    /// A few values at a time: all of them in f32 would take as much again as what they become.
     fn gather(&self, strides: &[u64], bytes: &[u8], out: &mut [f32]) -> Result<()> {
-        let mut values = vec![0.0; 8 * bytes.len() / self.dtype.bitsize()];
-        decode_f32(self.dtype, bytes, &mut values)?;
+        match self.dtype.bitsize() {
+            8 => self.gather_sized::<1>(strides, bytes, out),
+            16 => self.gather_sized::<2>(strides, bytes, out),
+            32 => self.gather_sized::<4>(strides, bytes, out),
+            _ => self.gather_sized::<8>(strides, bytes, out),
+        }
+    }
+
+    fn gather_sized<const SIZE: usize>(&self, strides: &[u64], bytes: &[u8], out: &mut [f32]) -> Result<()> {
+        const BLOCK: usize = 1024;
+        let values = bytes.as_chunks::<SIZE>().0;
         let mut index = vec![0_u64; self.shape.len()];
-        for out in out {
-            let at: u64 = index.iter().zip(strides).map(|(i, stride)| i * stride).sum();
-            *out = values[at as usize];
-            // The next index, the last dimension first.
-            for (i, dim) in index.iter_mut().zip(&self.shape).rev() {
-                *i += 1;
-                if *i < *dim {
-                    break;
+        let mut block = Vec::with_capacity(BLOCK.min(out.len()) * SIZE);
+        for out in out.chunks_mut(BLOCK) {
+            block.clear();
+            for _ in 0..out.len() {
+                // Less than the number of values: the strides were checked with the header.
+                let at: u64 = index.iter().zip(strides).map(|(i, stride)| i * stride).sum();
+                block.extend_from_slice(&values[at as usize]);
+                // The next index, the last dimension first.
+                for (i, dim) in index.iter_mut().zip(&self.shape).rev() {
+                    *i += 1;
+                    if *i < *dim {
+                        break;
+                    }
+                    *i = 0;
                 }
-                *i = 0;
             }
+            decode_f32(self.dtype, &block, out)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::codes::{Codes, FLOATS};
 use super::recognise::Found;
 use super::{Layout, Nested, TensorScale};
 use crate::error::{Error, Result};
+use crate::format::tensor::check_dimensions;
 
 impl Codes<'_> {
     pub(super) fn bitsandbytes(mut self) -> Result<Found> {
@@ -29,6 +30,7 @@ impl Codes<'_> {
         self.pass_over(&note);
         let state: State =
             serde_json::from_slice(json).map_err(|e| self.odd(&format!("has a broken quant_state ({e})")))?;
+        check_dimensions(format_args!("tensor {}", self.name()), state.shape.len())?;
         let elements = state.shape.iter().try_fold(1_u64, |product, d| product.checked_mul(*d)).unwrap_or(0);
         let codes = self.entry.info.elements();
         if state.blocksize == 0 || elements == 0 || elements.div_ceil(2) != codes {

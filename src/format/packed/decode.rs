@@ -29,22 +29,28 @@ pub(super) fn decode(packed: &Packed, info: &TensorInfo, bytes: &[u8], out: &mut
     let source = Source { packed, name: &info.name, codes, rest, rows: out.len() / cols.max(1), cols };
     match packed.layout {
         Layout::Gptq { bits, offset, group, has_groups } => source.gptq(bits, offset, group, has_groups, out),
-        Layout::Awq { group } => source.awq(group as usize, out),
-        Layout::AwqRows { group } => source.awq_rows(group as usize, out),
-        Layout::Bnb4 { block, nested, .. } => source.bnb4(block as usize, nested, out),
+        Layout::Awq { group } => source.awq(within(group, cols), out),
+        Layout::AwqRows { group } => source.awq_rows(within(group, cols), out),
+        Layout::Bnb4 { block, nested, .. } => source.bnb4(within(block, out.len()), nested, out),
         Layout::LlmInt8 => source.llm_int8(out),
         Layout::Ints { bits, has_zeros, has_groups, group } => source.ints(bits, has_zeros, has_groups, group, out),
-        Layout::Bytes { dtype, rows, cols, has_zeros } => {
-            source.bytes(dtype, rows as usize, cols as usize, has_zeros, out)
+        Layout::Bytes { dtype, rows: block_rows, cols: block_cols, has_zeros } => {
+            source.bytes(dtype, within(block_rows, source.rows), within(block_cols, cols), has_zeros, out)
         }
         Layout::Mxfp4 => {
             source.small_floats(32, exponent, Rounding::None, out);
             Ok(())
         }
         Layout::Nvfp4 { tensor_scale } => source.nvfp4(tensor_scale, info.dtype, out),
-        Layout::Mlx { bits, group } => source.mlx(bits, group as usize, out),
+        Layout::Mlx { bits, group } => source.mlx(bits, within(group, cols), out),
         Layout::Mxfp8 => source.mxfp8(out),
     }
+}
+
+/// The length of a group or block, a number out of a file, among `count` values: a longer one holds all of them, and may not
+/// fit into a browser's `usize`.
+fn within(length: u64, count: usize) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX).clamp(1, count.max(1))
 }
 
 /// `2^(code - 127)`; 255 is no number.
@@ -67,7 +73,7 @@ impl Source<'_> {
 
     /// The group of every column: a piece's, or one after another.
     fn groups(&self, index: Option<usize>, size: u64, count: usize) -> Result<Vec<usize>> {
-        let size = size.max(1) as usize;
+        let size = within(size, self.cols);
         let in_order = || (0..self.cols).map(|col| col / size).collect();
         let Some(index) = index else { return Ok(in_order()) };
         // compressed-tensors may leave it unset.
@@ -155,9 +161,10 @@ impl Source<'_> {
         let mut scales = self.floats(0)?;
         if let Some(Nested { block, offset }) = nested {
             let (outer, outer_map) = (self.floats(2)?, self.floats(3)?);
+            let block = within(block, scales.len());
             for (i, scale) in scales.iter_mut().enumerate() {
                 let code = usize::from(self.rest[0][i]);
-                *scale = outer_map[code] * outer[i / block as usize] + f32::from_bits(offset);
+                *scale = outer_map[code] * outer[i / block] + f32::from_bits(offset);
             }
         }
         for (i, out) in out.iter_mut().enumerate() {
@@ -278,5 +285,18 @@ impl Source<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_stay_within_what_there_is() {
+        // 2^32 is 0 in 32 bits; so is what is left of 2^32 + 64, 64.
+        assert_eq!([1 << 32, (1 << 32) + 64, u64::MAX].map(|length| within(length, 8192)), [8192; 3]);
+        assert_eq!([0, 1, 64, 8192].map(|length| within(length, 8192)), [1, 1, 64, 8192]);
+        assert_eq!(within(64, 0), 1);
     }
 }

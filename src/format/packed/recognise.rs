@@ -33,6 +33,7 @@ pub(in crate::format) fn assemble(
     let mut packed_dtypes = BTreeSet::new();
     for (i, tensor) in tensors.iter().enumerate() {
         if let Some(weight) = finder.recognise(tensor)? {
+            finder.check_plain(tensor, &weight.consumed)?;
             consumed.extend(weight.consumed.iter().copied());
             packed_dtypes.insert(tensor.info.dtype.to_string());
             found.insert(i, weight.weights);
@@ -74,7 +75,7 @@ impl<'a> Finder<'a> {
 
     fn recognise(&'a self, entry: &'a TensorEntry) -> Result<Option<Found>> {
         let TensorInfo { name, dtype, shape, storage, .. } = &entry.info;
-        if *storage != Storage::Plain {
+        if matches!(storage, Storage::Blocks(_)) {
             return Ok(None);
         }
         let codes = |stem| Codes { finder: self, entry, stem, pieces: Vec::new(), consumed: Vec::new() };
@@ -104,6 +105,21 @@ impl<'a> Finder<'a> {
             Dtype::U32 if has("scales") => codes(stem).mlx().map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Codes and what belongs to them are decoded as they lie in the file: a view would be read in the wrong order.
+    fn check_plain(&self, codes: &TensorEntry, consumed: &[usize]) -> Result<()> {
+        let mut pieces = std::iter::once(codes).chain(consumed.iter().map(|i| &self.tensors[*i]));
+        let Some(piece) = pieces.find(|piece| piece.info.storage != Storage::Plain) else { return Ok(()) };
+        let (how, what_to_do) = match piece.info.storage {
+            Storage::Strided(_) => ("a view with strides", "with this tensor made .contiguous()"),
+            _ => ("compressed", "without compression"),
+        };
+        Err(Error::Unsupported(format!(
+            "tensor {}, a part of the quantized weight {}, is {how}, which can't be read; save the model again {what_to_do}",
+            quoted(&piece.info.name),
+            quoted(&codes.info.name)
+        )))
     }
 
     /// Scales without codes, and codes without the scales that others of their kind have.

@@ -75,7 +75,9 @@ impl Codes<'_> {
             (None, Some(group), None) => group,
             (None, None, _) => return Err(self.odd(&format!("has {width} words of zeros a row, which fit no groups"))),
             (None, Some(_), Some(_)) => {
-                return Err(self.odd("has a group size that only the model's config.json says; give that file too"));
+                return Err(
+                    self.odd("has a group size that only the model's config.json says; put that file beside the model")
+                );
             }
         };
         if self.pieces[0].dtype != Dtype::I32 {
@@ -125,7 +127,9 @@ impl Codes<'_> {
             (Some(bits), _) => bits,
             (None, Some(cols)) => [4, 8, 2, 3, 5, 6, 7].into_iter().find(|bits| fits(*bits, cols)).unwrap_or(0),
             (None, None) => {
-                return Err(self.odd("has a number of bits that only the model's config.json says; give that file too"));
+                return Err(self.odd(
+                    "has a number of bits that only the model's config.json says; put that file beside the model",
+                ));
             }
         };
         let cols = cols.unwrap_or_else(|| (32 * width).checked_div(bits).unwrap_or(0));
@@ -196,7 +200,7 @@ impl Codes<'_> {
             [pair] => Ok(pair),
             [] => Err(self.odd(&format!("has {width} words a row and {groups} groups, which fit no bits of MLX's"))),
             _ => Err(Error::Format(format!(
-                "tensor {} is packed by MLX, and only the model's config.json says in how many bits; give that file too",
+                "tensor {} is packed by MLX, and only the model's config.json says in how many bits; put that file beside the model",
                 self.name()
             ))),
         }

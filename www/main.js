@@ -116,9 +116,11 @@ function showPhase() {
   document.body.dataset.run = run?.status ?? "none";
 }
 
-/** @param {() => any} give */
-async function open(give) {
+/** @param {() => any} give @param {string} [address] where it comes from, if from a server */
+async function open(give, address = "") {
+  const done = widgets.address.opening(address);
   const opened = await controller.open(give, options);
+  done();
   if (opened) widgets.model.focus();
   return opened;
 }
@@ -128,7 +130,7 @@ function options() {
 }
 
 widgets.drop.on("files", open);
-widgets.address.on("address", (address) => open(() => filesOfAddress(address)));
+widgets.address.on("address", (address) => open(() => filesOfAddress(address), address));
 widgets.drop.on("demo", async () => {
   if (await open(demo)) controller.analyze(options());
 });
@@ -206,5 +208,5 @@ void isolate(() => ["starting", "idle"].includes(controller.phase) && !controlle
   const address = asked.get("url") ?? asked.get("model");
   if (!address || controller.model) return;
   widgets.address.fill(address);
-  void open(() => filesOfAddress(address));
+  void open(() => filesOfAddress(address), address);
 });

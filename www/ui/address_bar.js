@@ -1,5 +1,7 @@
 // @ts-check
-import { events, make } from "./dom.js";
+import { events, make, shown } from "./dom.js";
+
+const HINT = "Only the parts that are needed are fetched, from there to this page and nowhere else.";
 
 /** Where a model on a server comes in. Tells "address" with what was typed. */
 export function addressBar() {
@@ -15,6 +17,8 @@ export function addressBar() {
     "aria-describedby": "address-hint",
   });
   const button = make("button", { type: "submit", id: "open-address" }, "Open");
+  const hint = make("small", { id: "address-hint", role: "status" }, HINT);
+  let openings = 0;
   const element = make(
     "form",
     {
@@ -27,7 +31,7 @@ export function addressBar() {
     make("label", { htmlFor: "address" }, "Or an address"),
     input,
     button,
-    make("small", { id: "address-hint" }, "Only the parts that are needed are fetched, from there to this page and nowhere else."),
+    hint,
   );
   return {
     element,
@@ -39,6 +43,18 @@ export function addressBar() {
     /** @param {string} text */
     fill(text) {
       input.value = text;
+    },
+    /**
+     * Says what is waited for, in place of the hint. A later opening takes the place of an earlier one.
+     * @param {string} address "" when it is no address that is opened
+     * @returns {() => void} to be called when it is open, or refused
+     */
+    opening(address) {
+      const mine = ++openings;
+      hint.textContent = address === "" ? HINT : `Opening ${shown(address)}, waiting for its server. To stop, open something else.`;
+      return () => {
+        if (mine === openings) hint.textContent = HINT;
+      };
     },
   };
 }

@@ -152,8 +152,8 @@ widgets.downloads.on("want", async (kind) => {
 widgets.downloads.on("link", async () => {
   const link = linkTo(widgets.settings.changes());
   history.replaceState(null, "", link); // and where the clipboard is closed, the address bar has it
-  await navigator.clipboard?.writeText(link).catch(() => {});
-  widgets.downloads.copied();
+  const copying = navigator.clipboard?.writeText(link) ?? Promise.reject();
+  widgets.downloads.copied(await copying.then(() => true, () => false));
 });
 
 async function htmlReport() {

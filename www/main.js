@@ -89,6 +89,8 @@ controller.on("run", () => {
   widgets.results.begin(head);
   widgets.layer.begin(head);
   showPhase();
+  if (unseen && controller.phase === "running") widgets.bar.toTop(); // its progress, and under it the results as they come
+  unseen = false;
 });
 controller.on("rows", (rows) => widgets.results.add(rows));
 controller.on("progress", () => widgets.bar.progress());
@@ -129,13 +131,21 @@ function options() {
   return widgets.settings.options();
 }
 
+let unseen = false; // a run was asked for, and is to come into view when it begins
+
+/** @param {import("./types.js").Options} chosen */
+function analyze(chosen) {
+  unseen = true;
+  void controller.analyze(chosen);
+}
+
 widgets.drop.on("files", open);
 widgets.address.on("address", (address) => open(() => filesOfAddress(address), address));
 widgets.drop.on("demo", async () => {
-  if (await open(demo)) controller.analyze(options());
+  if (await open(demo)) analyze(options());
 });
-widgets.bar.on("analyze", () => controller.analyze(options()));
-widgets.bar.on("preview", () => controller.analyze(widgets.settings.preview(options(), widgets.settings.previewStep())));
+widgets.bar.on("analyze", () => analyze(options()));
+widgets.bar.on("preview", () => analyze(widgets.settings.preview(options(), widgets.settings.previewStep())));
 widgets.settings.on("change", () => {
   estimate();
   widgets.bar.offerChange();

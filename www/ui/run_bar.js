@@ -74,6 +74,10 @@ export function runBar() {
       write();
     },
     progress: write,
+    toTop() {
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      element.scrollIntoView({ block: "start", behavior: calm ? "instant" : "smooth" });
+    },
     /** While an analysis runs: the settings are no longer those it was started with. */
     offerChange() {
       if (cancel.disabled) return;

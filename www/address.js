@@ -6,7 +6,12 @@ import { FilesError } from "./files.js";
 /** @import { Remote } from "./types.js" */
 
 const HUB = "https://huggingface.co";
-const MODEL = /\.(safetensors|gguf)$/i;
+/** Files of models, those that are read first where there are several kinds. */
+const KINDS = [/\.safetensors$/i, /\.gguf$/i, /\.(bin|pth|pt|npz|npy)$/i];
+/** The file of a whole model, or one of its shards, by the names that the hub's libraries give. */
+const STANDARD = /(^|\/)(pytorch_)?model(-\d{5}-of-\d{5})?\.(safetensors|bin)$/;
+/** What training leaves beside a model, in files of the same kind. */
+const NO_MODEL = /(^|\/)(training_args|optimizer|scheduler|scaler|rng_state|random_states)[^/]*$/;
 const INDEX = ".safetensors.index.json";
 const SHARD = /-(\d{5})-of-(\d{5})(?=\.\w+$)/;
 /** Some index of shards: anything larger is something else. */
@@ -65,18 +70,17 @@ function hubPath(text) {
 /** @param {{model: string, revision: string, path: string}} at */
 async function hubFiles({ model, revision, path }) {
   const resolve = (/** @type {string} */ name) => new URL(`${HUB}/${model}/resolve/${revision}/${name.split("/").map(encodeURIComponent).join("/")}`);
-  if (MODEL.test(path) || path.endsWith(INDEX)) return siblings(resolve(decodeURI(path)));
+  if (/\.[a-z]\w*$/i.test(path)) return siblings(resolve(decodeURI(path)));
   const list = await hubList(`${HUB}/api/models/${model}/tree/${revision}${path ? `/${path}` : ""}`, model);
-  const names = list.filter(({ type, path: name }) => type === "file" && MODEL.test(name)).map(({ path: name }) => name);
-  const safe = names.filter((name) => /\.safetensors$/i.test(name));
-  const kind = safe.length ? safe : names;
-  const standard = kind.filter((name) => /(^|\/)model(-\d{5}-of-\d{5})?\.safetensors$/.test(name));
+  const all = list.filter(({ type, path: name }) => type === "file" && !NO_MODEL.test(name)).map(({ path: name }) => name);
+  const kind = KINDS.map((files) => all.filter((name) => files.test(name))).find(({ length }) => length > 0) ?? [];
+  const standard = kind.filter((name) => STANDARD.test(name));
   const chosen = standard.length ? standard : kind.length === 1 || kind.every((name) => SHARD.test(name)) ? kind : [];
   const config = chosen[0]?.replace(/[^/]*$/, "config.json"); // says how quantized weights are packed
   const beside = list.some((each) => each.path === config) ? [config] : [];
   if (chosen.length) return [...chosen, ...beside].map(resolve);
-  if (names.length === 0) throw new FilesError(`${model} has no .safetensors or .gguf file${path ? ` in ${path}` : ""}.`);
-  throw new FilesError(`${model} holds several models: write one of them after its name, as ${model}/${names[0]} (or ${names.slice(1, 4).join(", ")}${names.length > 4 ? ", …" : ""}).`);
+  if (kind.length === 0) throw new FilesError(`${model} has no .safetensors, .gguf, .bin, .pth, .pt, .npz or .npy file${path ? ` in ${path}` : ""}.`);
+  throw new FilesError(`${model} holds several models: write one of them after its name, as ${model}/${kind[0]} (or ${kind.slice(1, 4).join(", ")}${kind.length > 4 ? ", …" : ""}).`);
 }
 
 /** @param {string} url @param {string} model @returns {Promise<{type: string, path: string}[]>} */

@@ -3,12 +3,15 @@
  * Bytes of a file, wherever it is: given by the user, or on a server that answers range requests.
  * @import { Source, Remote } from "./types.js"
  */
+import { duration } from "./ui/numbers.js";
 
 /** The first pause before a request is made again; each is twice the one before. */
 const PAUSE_MS = 500;
 /** How often a request is made before it is given up: in a run, with the pauses some 15 seconds; at first, when it may be refused for good. */
 const TRIES = 6;
 const FIRST_TRIES = 2;
+/** A server that asks for a longer pause than this isn't waited for. */
+const MOST_PAUSE_MS = 30_000;
 /** A server that sends nothing for so long has forgotten us. */
 const SILENCE_MS = 30_000;
 /** With a remedy for what passes. */
@@ -93,6 +96,7 @@ async function request(url, name, begin, end, tries, unwanted) {
       return await once(url, name, begin, end, unwanted);
     } catch (error) {
       if (!(error instanceof Passing)) throw error;
+      if (error.pause > MOST_PAUSE_MS) throw named("network", `${name} can't be read: ${error.message} and asks to wait ${duration(error.pause / 1000)}. Try again then; what is finished stays.`);
       if (tried === tries) throw named("network", `${name} can't be read: ${error.message}. ${error.remedy}`);
       await sleep(Math.max(PAUSE_MS * 2 ** (tried - 1), error.pause));
     }
@@ -152,12 +156,18 @@ function sent(answer) {
   return Number(answer.headers.get("Content-Length") ?? NaN);
 }
 
+/** How long its server asks to wait, in milliseconds: it says how many seconds, or until when. @param {Response} answer */
+function pauseOf(answer) {
+  const after = answer.headers.get("Retry-After") ?? "";
+  return /^\d+$/.test(after) ? 1000 * Number(after) : Math.max(0, Date.parse(after) - Date.now()) || 0;
+}
+
 /** @param {Response} answer @param {string} name @param {number} begin @param {number} end */
 function refuse(answer, name, begin, end) {
   const { status } = answer;
   // a server may send a file whole: where its whole was asked for, or because it is small
   if (status === 206 || (status === 200 && sent(answer) <= (begin === 0 ? Math.max(end, SMALL) : SMALL))) return;
-  if (PASSING.has(status)) throw new Passing(`its server answers ${status}`, RETRY, 1000 * Number(answer.headers.get("Retry-After") ?? 0) || 0);
+  if (PASSING.has(status)) throw new Passing(`its server answers ${status}`, RETRY, pauseOf(answer));
   if (status === 401 || status === 403) throw named("read", `${name} can't be read: its server asks for an account (${status}). Download the file and drop it here.`);
   if (status === 404 || status === 410) throw named("read", `${name} can't be read: there is no such file on its server (${status}).`);
   if (status === 416) throw named("network", begin === 0 ? `${name} is empty.` : `${name} ends before byte ${begin}: it has changed on its server since it was opened. Open it again.`);

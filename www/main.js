@@ -91,6 +91,8 @@ controller.on("run", () => {
   widgets.results.begin(head);
   widgets.layer.begin(head);
   showPhase();
+  if (unseen && controller.phase === "running") widgets.bar.toTop(); // its progress, and under it the results as they come
+  unseen = false;
 });
 controller.on("rows", (rows) => widgets.results.add(rows));
 controller.on("progress", () => widgets.bar.progress());
@@ -119,9 +121,11 @@ function showPhase() {
   document.body.dataset.run = run?.status ?? "none";
 }
 
-/** @param {() => any} give */
-async function open(give) {
+/** @param {() => any} give @param {string} [address] where it comes from, if from a server */
+async function open(give, address = "") {
+  const done = widgets.address.opening(address);
   const opened = await controller.open(give, options);
+  done();
   if (opened) widgets.model.focus();
   return opened;
 }
@@ -130,14 +134,22 @@ function options() {
   return widgets.settings.options();
 }
 
+let unseen = false; // a run was asked for, and is to come into view when it begins
+
+/** @param {import("./types.js").Options} chosen */
+function analyze(chosen) {
+  unseen = true;
+  void controller.analyze(chosen);
+}
+
 widgets.drop.on("files", open);
 widgets.drop.on("second", second.open);
-widgets.address.on("address", (address) => open(() => filesOfAddress(address)));
+widgets.address.on("address", (address) => open(() => filesOfAddress(address), address));
 widgets.drop.on("demo", async () => {
-  if (await open(demo)) controller.analyze(options());
+  if (await open(demo)) analyze(options());
 });
-widgets.bar.on("analyze", () => controller.analyze(options()));
-widgets.bar.on("preview", () => controller.analyze(widgets.settings.preview(options(), widgets.settings.previewStep())));
+widgets.bar.on("analyze", () => analyze(options()));
+widgets.bar.on("preview", () => analyze(widgets.settings.preview(options(), widgets.settings.previewStep())));
 widgets.settings.on("change", () => {
   estimate();
   widgets.bar.offerChange();
@@ -154,8 +166,8 @@ widgets.downloads.on("want", async (kind) => {
 widgets.downloads.on("link", async () => {
   const link = linkTo(widgets.settings.changes());
   history.replaceState(null, "", link); // and where the clipboard is closed, the address bar has it
-  await navigator.clipboard?.writeText(link).catch(() => {});
-  widgets.downloads.copied();
+  const copying = navigator.clipboard?.writeText(link) ?? Promise.reject();
+  widgets.downloads.copied(await copying.then(() => true, () => false));
 });
 
 async function htmlReport() {
@@ -212,5 +224,5 @@ void isolate(untouched).then((how) => {
   const address = asked.get("url") ?? asked.get("model");
   if (!address || controller.model) return;
   widgets.address.fill(address);
-  void open(() => filesOfAddress(address));
+  void open(() => filesOfAddress(address), address);
 });

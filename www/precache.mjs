@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Writes into DIST/service_worker.js what this version of the page consists of: every file with its hash, and the content security policy.
+// Writes into DIST/www/engine.js which build of the engine the page has, and into DIST/service_worker.js what this version of the page consists of: every
+// file with its hash, and the content security policy.
 //   www/precache.mjs DIST
 import { createHash } from "node:crypto";
 import { readFile, readdir, writeFile } from "node:fs/promises";
@@ -9,7 +10,18 @@ const WORKER = "service_worker.js";
 const dist = process.argv[2];
 if (!dist) throw new Error("usage: www/precache.mjs DIST");
 
+/** Puts a build of its own in place of the line `[export] const BUILD = …;`. */
+async function stamp(path, build) {
+  const source = await readFile(path, "utf8");
+  const line = /^((?:export )?const BUILD =) .*;$/m;
+  if (!line.test(source)) throw new Error(`${path} has no place for it`);
+  await writeFile(path, source.replace(line, (_, begin) => `${begin} ${JSON.stringify(build)};`));
+}
+
 const hash = (bytes) => createHash("sha256").update(bytes).digest("hex");
+const modules = await Promise.all(["heavytail_bg.wasm", "plain/heavytail_bg.wasm"].map((name) => readFile(join(dist, name))));
+await stamp(join(dist, "www/engine.js"), hash(Buffer.concat(modules)).slice(0, 12));
+
 const names = (await readdir(dist, { recursive: true, withFileTypes: true }))
   .filter((entry) => entry.isFile() && !entry.name.startsWith("."))
   .map((entry) => relative(dist, join(entry.path, entry.name)))
@@ -25,7 +37,4 @@ for (const [tag, address] of index.matchAll(/<(?:link|script|img)\b[^>]*\b(?:hre
 }
 const build = { version: hash(JSON.stringify(files)).slice(0, 16), policy, files };
 
-const source = await readFile(join(dist, WORKER), "utf8");
-const written = source.replace(/^const BUILD = .*;$/m, () => `const BUILD = ${JSON.stringify(build)};`);
-if (!written.includes(build.version)) throw new Error(`${WORKER} has no place for it`);
-await writeFile(join(dist, WORKER), written);
+await stamp(join(dist, WORKER), build);

@@ -5,7 +5,7 @@
  * @import { Options, Head, Row, News, Engine, Status, Source, Estimate, DetailPart, Fit, PairNews, PairReport, PairSpectra, Progress } from "./types.js"
  */
 import { bytes, sleep } from "./bytes.js";
-import { engine } from "./engine.js";
+import { BUILD, engine } from "./engine.js";
 import { fingerprint } from "./fingerprint.js";
 import { lockOfThread } from "./messenger.js";
 import { compute, joined } from "./reading.js";
@@ -63,7 +63,7 @@ const requests = {
   async start({ threads }) {
     loading = load(threads);
     const { wasm, threads: started } = await loading;
-    return { version: wasm.version(), threads: started, defaults: wasm.default_options(), schemes: wasm.schemes() };
+    return { version: [wasm.version(), BUILD].filter(Boolean).join("+"), threads: started, defaults: wasm.default_options(), schemes: wasm.schemes() };
   },
 
   /** @param {{files: Source[], options: Options, adapter?: Source | null}} payload with what the settings of an adapter say of its scale */

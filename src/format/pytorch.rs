@@ -185,7 +185,7 @@ impl Pickle {
                         quoted(&name)
                     )));
                 }
-                found.push(self.describe(place, name));
+                found.push(self.describe(&place, name));
             }
             waiting.extend(inner.into_iter().rev());
         }
@@ -236,8 +236,8 @@ impl Pickle {
         (self.text(tag) == Some("storage") && place.shape.len() == place.strides.len()).then_some(place)
     }
 
-    fn describe(&self, place: Place, name: String) -> Described {
-        let Place { dtype, shape, strides, storage, offset } = place;
+    fn describe(&self, place: &Place, name: String) -> Described {
+        let &Place { dtype, shape, strides, storage, offset } = place;
         let numbers = |list: &[Id]| list.iter().filter_map(|id| self.int(*id)).collect();
         Described { name, dtype, shape: numbers(shape), strides: numbers(strides), storage: storage.to_owned(), offset }
     }

@@ -1,7 +1,9 @@
 // Models that are read over the network, piece by piece, from servers of every kind.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, describe } from "node:test";
-import { named, onPage, stage } from "./frame.mjs";
+import { ROOT, named, onPage, stage } from "./frame.mjs";
 import { serveModels } from "./model_server.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 
@@ -188,6 +190,90 @@ describe("a name on the hub", () => {
     await open(page, "org/nobody");
     assert.match(await page.alert(), /^org\/nobody can't be listed on huggingface\.co \(401\): there is no such model, or it asks for an account/);
   }, { complaints: [/401/] });
+});
+
+describe("a model on the hub that is PyTorch's", () => {
+  /** The hub with these files. @param {Record<string, Buffer>} files */
+  const hub = (page, files) =>
+    page.page.context().route("https://huggingface.co/**", async (route) => {
+      const request = route.request();
+      const cors = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*" };
+      if (request.url().includes("/api/models/")) return route.fulfill({ json: Object.keys(files).map((path) => ({ type: "file", path, size: 1 })), headers: cors });
+      const file = files[decodeURIComponent(request.url().split("/resolve/main/")[1])];
+      if (!file) return route.fulfill({ status: 404, headers: cors });
+      const [, begin, end] = /bytes=(\d+)-(\d+)/.exec(await request.headerValue("range"));
+      const body = file.subarray(Number(begin), Number(end) + 1);
+      return route.fulfill({ status: 206, body, headers: { ...cors, ETag: '"x"', "Content-Range": `bytes ${begin}-${Number(begin) + body.length - 1}/${file.length}` } });
+    });
+  const archive = () => readFile(join(ROOT, "tests/data/archives/training.pth"));
+
+  onModels("is opened, and what training left beside it isn't", async (page) => {
+    await hub(page, { "pytorch_model.bin": await archive(), "training_args.bin": Buffer.alloc(9), "optimizer.pt": Buffer.alloc(9) });
+    await open(page, "org/some-model");
+    assert.equal(await page.alert(), "");
+    assert.equal(await page.text("#model-name"), "pytorch_model.bin");
+    assert.match(await page.text("#model-facts"), /PyTorch/i);
+    await open(page, "org/some-model/pytorch_model.bin");
+    assert.equal(await page.alert(), "");
+    await open(page, "org/some-model/other.pth");
+    assert.match(await page.alert(), /^other\.pth can't be read: there is no such file on its server \(404\)/);
+  }, { complaints: [/404/] });
+
+  onModels("is read from its safetensors file where it has both", async (page) => {
+    await hub(page, { "pytorch_model.bin": await archive(), "q.gguf": Buffer.alloc(9), "model.safetensors": model() });
+    await open(page, "org/some-model");
+    assert.equal(await page.text("#model-name"), "model.safetensors");
+  });
+
+  onModels("or none at all: what is looked for is said", async (page) => {
+    await hub(page, { "flax_model.msgpack": Buffer.alloc(9), "training_args.bin": Buffer.alloc(9) });
+    await open(page, "org/some-model");
+    assert.equal(await page.alert(), "org/some-model has no .safetensors, .gguf, .bin, .pth, .pt, .npz or .npy file.");
+  });
+});
+
+describe("a server that asks to wait", () => {
+  /** Answers 429 with a pause, as often as is said. */
+  const busy = (page, after, times = Infinity) => {
+    let asked = 0;
+    return page.page.context().route(models.url + ADDRESS, (route) => {
+      if (asked++ >= times) return route.continue();
+      return route.fulfill({ status: 429, headers: { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After", "Retry-After": after } });
+    });
+  };
+  const begin = async (page) => {
+    await page.page.fill("#address", models.url + ADDRESS);
+    await page.page.click("#open-address");
+  };
+
+  onModels("for a moment is waited for, which the page says", async (page) => {
+    await busy(page, "2", 1);
+    await begin(page);
+    await page.page.waitForSelector("#address-hint:has-text('Opening http')");
+    assert.match(await page.text("#address-hint"), /model\.safetensors, waiting for its server\./);
+    await page.settled();
+    assert.equal(await page.text("#model-name"), "model.safetensors");
+    assert.match(await page.text("#address-hint"), /^Only the parts/);
+  }, { complaints: [/429/] });
+
+  onModels("is left for another model", async (page) => {
+    await busy(page, "25");
+    await begin(page);
+    await page.page.waitForSelector("#address-hint:has-text('Opening http')");
+    await page.drop([named("good.safetensors", model())]);
+    assert.equal(await page.text("#model-name"), "good.safetensors");
+    assert.match(await page.text("#address-hint"), /^Only the parts/);
+    assert.equal(await page.alert(), "");
+  }, { complaints: [/429/] });
+
+  for (const [how, after] of [["seconds", () => "600"], ["a date", () => new Date(Date.now() + 600_000).toUTCString()]]) {
+    onModels(`for long, in ${how}, is given up with the time that it asks for`, async (page) => {
+      await busy(page, after());
+      await begin(page);
+      await page.page.waitForSelector("#alert-text");
+      assert.match(await page.alert(), /^model\.safetensors can't be read: its server answers 429 and asks to wait about 10 min\./);
+    }, { complaints: [/429/] });
+  }
 });
 
 describe("what may be wrong with an address", () => {

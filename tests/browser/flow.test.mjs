@@ -71,6 +71,17 @@ describe("the main flow", () => {
     assert.ok(compare(report, native) > 1000);
   });
 
+  for (const [width, height] of [[1280, 1000], [375, 800]]) {
+    onPage(`a run that begins comes into view, ${width} pixels wide`, async (page) => {
+      await page.page.click("#try-demo");
+      await page.page.waitForSelector("body[data-run=complete]");
+      await page.page.waitForFunction(() => Math.abs(document.querySelector(".run-bar").getBoundingClientRect().top - 12) < 2);
+      const top = await page.page.$eval("#results-heading", (heading) => heading.getBoundingClientRect().top);
+      assert.ok(top > 0 && top < height / 2, `results begin at ${top} px`);
+      assert.equal(await page.page.evaluate(() => document.activeElement?.id), "model-name", "the focus stays");
+    }, { options: { viewport: { width, height } } });
+  }
+
   onPage("numbers that are not finite cost their layer, not the run", async (page) => {
     const bad = matrix("bad.weight", 32, 48, 1);
     new DataView(bad.data.buffer).setFloat32(40, NaN, true);

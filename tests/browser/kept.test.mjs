@@ -64,6 +64,26 @@ describe("results in this browser", () => {
     assert.equal(await page.runStatus(), "none");
   });
 
+  onPage("are those of the same build of the engine only", async (page) => {
+    assert.match(await page.page.getAttribute("#engine", "title"), /^HeavyTail [\d.]+\+[0-9a-f]{12}$/);
+    const path = await model("build.safetensors", 64);
+    await page.give(path);
+    await page.analyze();
+    await page.page.waitForTimeout(1200);
+    await page.page.context().route("**/www/engine.js", async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ response: answer, body: (await answer.text()).replace(/const BUILD = "\w+"/, 'const BUILD = "another"') });
+    });
+    await reload(page);
+    await page.give(path);
+    await page.page.waitForTimeout(1500);
+    assert.equal(await page.runStatus(), "none");
+    await page.page.context().unroute("**/www/engine.js");
+    await reload(page);
+    await page.give(path);
+    await page.page.waitForSelector("body[data-run=complete]");
+  });
+
   onPage("are those of the same file only: a changed one of the same name, size and header starts anew", async (page) => {
     const path = join(stage.folder, "twin.safetensors");
     await writeFile(path, safetensors([matrix("a.weight", 64, 64, 1)]));

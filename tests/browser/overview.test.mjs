@@ -179,7 +179,7 @@ describe("the overview", () => {
       return page.table(`.card:has(${chart}) details.terms table`);
     };
     const [head, ...lines] = await open("#chart-heat");
-    assert.deepEqual(head, ["Module, by block", "0", "5", "–"]);
+    assert.deepEqual(head, ["Module, by block", "0", "5"], "the embedding, which no level quantizes, has no error");
     assert.deepEqual(lines.map(([module]) => module).slice(0, 6), ["q", "k", "v", "o", "up", "down"]);
     const level = comparison[1].quantization;
     for (const { layer_id, block, module } of layers.filter(({ block }) => block !== null)) {
@@ -188,6 +188,7 @@ describe("the overview", () => {
       close(percent(cell), row.relative_error, `${module} of block ${block}`);
     }
     await page.page.selectOption("#heat-metric", "alpha");
+    assert.deepEqual((await page.table(".card:has(#chart-heat) details.terms table"))[0], ["Module, by block", "0", "5", "–"], "but an alpha");
     await page.page.check("#heat-change");
     await page.page.selectOption("#heat-level", "2bit");
     const alpha = (layer, level) => rows.find((row) => row.layer_id === layer && row.quantization === level).alpha;
@@ -199,6 +200,18 @@ describe("the overview", () => {
     assert.deepEqual(sizes.map(([label]) => label), comparison.slice(1).sort((a, b) => a.bits_per_weight_mean - b.bits_per_weight_mean).map(({ label }) => label));
     const front = comparison.slice(1).filter((a) => !comparison.slice(1).some((b) => b.bits_per_weight_mean < a.bits_per_weight_mean && b.relative_error_mean <= a.relative_error_mean));
     assert.deepEqual(sizes.filter((cells) => cells[3] === "by none").map(([label]) => label).sort(), front.map(({ label }) => label).sort());
+
+    // The table of layers begins with a level that has errors; a layer that it doesn't quantize has none.
+    assert.equal(await page.page.inputValue("#layer-level"), comparison.at(-1).quantization);
+    const [titles, ...cells] = await page.table("#layers-table");
+    for (const line of cells) {
+      const { layer_id, counted } = layers.find((layer) => String(layer.layer_id) === line[1]);
+      const row = rows.find((row) => row.layer_id === layer_id && row.quantization === comparison.at(-1).quantization);
+      assert.equal(row.quantized, counted);
+      if (!counted) assert.deepEqual([line[titles.indexOf("Relative error")], line[titles.indexOf("SQNR, dB")]], ["–", "–"], line[0]);
+    }
+    assert.ok(cells.length > 12, "with the embedding");
+    assert.deepEqual((await page.table("#comparison"))[0].slice(0, 5), ["Level", "Relative error", "SQNR, dB", "Bits / weight", "Failed fits"]);
 
     const spread = (await open("#chart-spread")).slice(1);
     spread.forEach((cells, i) => {
@@ -300,8 +313,13 @@ describe("taking results away", () => {
     await page.page.fill("#layers", "*mlp*");
     await page.page.locator("#layers").blur();
     await page.analyze();
+    await page.page.evaluate(() => (navigator.clipboard.writeText = () => Promise.reject(new Error("closed"))));
     await page.page.click("#copy-link");
     await page.page.waitForFunction(() => location.hash.startsWith("#s="));
+    await page.page.waitForSelector("#copy-link:text-is('The link is in the address bar')");
+    await page.page.evaluate(() => (navigator.clipboard.writeText = () => Promise.resolve()));
+    await page.page.click("#copy-link");
+    await page.page.waitForSelector("#copy-link:text-is('Link copied')");
     const link = page.page.url();
     assert.doesNotMatch(decodeURIComponent(link), /tiny|safetensors|layers\.0/);
 

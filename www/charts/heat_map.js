@@ -68,16 +68,24 @@ export function heatMap() {
   /** The lines of the map, from top to bottom. */
   function lines() {
     if (!rows) return [];
-    return arrangement.value === "levels" ? rows.head.levels.map(({ name }) => name) : modules(rows.head.layers);
+    return arrangement.value === "levels" ? rows.head.levels.map(({ name }) => name) : modules(layers());
   }
 
   /** Its columns: layers, or blocks with what stands outside of them at the end. */
   function columns() {
+    const all = layers();
+    if (arrangement.value === "levels") return all.map(({ layer_id }) => String(layer_id));
+    const blocks = [...new Set(all.flatMap(({ block }) => (block === null ? [] : [block])))].sort((a, b) => a - b).map(String);
+    return all.some(({ block }) => block === null) ? [...blocks, "–"] : blocks;
+  }
+
+  /** Not those that no level quantizes, where the map is of errors: they have none. @returns {LayerInfo[]} */
+  function layers() {
     if (!rows) return [];
-    const { layers } = rows.head;
-    if (arrangement.value === "levels") return layers.map(({ layer_id }) => String(layer_id));
-    const blocks = [...new Set(layers.flatMap(({ block }) => (block === null ? [] : [block])))].sort((a, b) => a - b).map(String);
-    return layers.some(({ block }) => block === null) ? [...blocks, "–"] : blocks;
+    const { head } = rows;
+    if (!choice.metric().isError) return head.layers;
+    const found = rows;
+    return head.layers.filter(({ layer_id, counted }) => counted || head.levels.some(({ name }) => found.at(layer_id, name)?.quantized));
   }
 
   function isChange() {
@@ -87,13 +95,13 @@ export function heatMap() {
   /** @returns {{x: number, y: number, layer: LayerInfo, level: string, value: number}[]} */
   function cells() {
     if (!rows) return [];
-    const { layers, levels } = rows.head;
+    const { levels } = rows.head;
     const found = rows;
     const metric = choice.metric();
     const cell = (/** @type {number} */ x, /** @type {number} */ y, /** @type {LayerInfo} */ layer, /** @type {string} */ level) => ({ x, y, layer, level, value: found.number(layer.layer_id, level, metric, isChange()) });
-    if (arrangement.value === "levels") return layers.flatMap((layer, x) => levels.map(({ name }, y) => cell(x, y, layer, name)));
+    if (arrangement.value === "levels") return layers().flatMap((layer, x) => levels.map(({ name }, y) => cell(x, y, layer, name)));
     const [xs, ys] = [new Map(columns().map((name, i) => [name, i])), new Map(lines().map((name, i) => [name, i]))];
-    return layers.map((layer) => cell(xs.get(String(layer.block ?? "–")) ?? 0, ys.get(layer.module) ?? 0, layer, level.value));
+    return layers().map((layer) => cell(xs.get(String(layer.block ?? "–")) ?? 0, ys.get(layer.module) ?? 0, layer, level.value));
   }
 
   /** @param {number} width */

@@ -8,6 +8,8 @@ import { frame } from "./picture_parts.js";
 
 const PANEL = 150;
 const GAP = { x: 46, top: 34, bottom: 28 };
+/** Room for a letter of a level's name, in pixels. */
+const LETTER = 6.5;
 const two = (/** @type {number} */ x) => fixed(x, 2);
 
 /** The study's summary of a run: four small panels. @type {{title: string, of: (row: ComparisonRow) => number[], text: (x: number) => string}[]} */
@@ -23,7 +25,7 @@ export function summary() {
   let levels = [];
   /** @type {Map<string, ComparisonRow>} */
   let rows = new Map();
-  const picture = chart("chart-summary", "Four panels by level: mean alpha, its standard deviation, the share of layers in the band from 2 to 6, and its range. The same numbers stand in the table of levels.", option, (width) => Math.ceil(4 / across(width)) * (PANEL + GAP.top + GAP.bottom));
+  const picture = chart("chart-summary", "Four panels by level: mean alpha, its standard deviation, the share of layers in the band from 2 to 6, and its range. The same numbers stand in the table of levels.", option, (width) => Math.ceil(4 / across(width, levels)) * (PANEL + GAP.top + GAP.bottom));
   const element = make("div", {}, picture.element);
 
   /** @param {number} width */
@@ -31,7 +33,7 @@ export function summary() {
     if (levels.length === 0) return null;
     const colours = palette();
     const { axis, tip, base } = frame(colours);
-    const columns = across(width);
+    const columns = across(width, levels);
     const panel = width / columns - GAP.x - 8;
     const place = (/** @type {number} */ i) => ({ left: GAP.x - 4 + (i % columns) * (panel + GAP.x + 8), top: GAP.top + Math.floor(i / columns) * (PANEL + GAP.top + GAP.bottom), width: panel, height: PANEL });
     const crowded = panel / levels.length < 26;
@@ -86,9 +88,11 @@ export function summary() {
   };
 }
 
-/** @param {number} width */
-function across(width) {
-  return width >= 1000 ? 4 : width >= 480 ? 2 : 1;
+/** Panels side by side: as many as leave room for the name under each bar. @param {number} width @param {Head["levels"]} levels */
+function across(width, levels) {
+  const needed = levels.length * LETTER * Math.max(6, ...levels.slice(1).map(({ name }) => name.length));
+  const most = width >= 1000 ? 4 : width >= 480 ? 2 : 1;
+  return [4, 2, 1].find((columns) => columns === 1 || (columns <= most && width / columns - GAP.x - 8 >= needed)) ?? 1;
 }
 
 /** A bar from the smallest to the largest. @param {any} _ @param {any} api */

@@ -138,7 +138,7 @@ export function changeChart(shown) {
   const made = picture(
     "change",
     "Before and after quantizing",
-    "Both spectra. Rounding adds noise; what lies left of its predicted edge drowns in it.",
+    "Both spectra. Rounding adds noise; what lies left of its predicted edge is expected to drown in it.",
     option,
     () => {
       const [before, after] = both();
@@ -188,7 +188,7 @@ export function bulkChart(shown) {
   const made = picture(
     "bulk",
     "Bulk and Marchenko–Pastur law",
-    "The spectrum that independent random weights would have, fitted to the bulk. Eigenvalues beyond its upper edge carry structure.",
+    "The spectrum that independent random weights would have, fitted to the bulk. Eigenvalues beyond its upper edge are larger than independent weights of this fit would give.",
     option,
     () => bins(counted(), [shown.label]),
     () => [[shown.index, shown.label], ["ink", "Marchenko–Pastur law"]],

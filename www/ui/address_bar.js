@@ -1,5 +1,5 @@
 // @ts-check
-import { events, make } from "./dom.js";
+import { events, make, shown } from "./dom.js";
 
 /**
  * Where a model on a server comes in. Tells "address" with what was typed.
@@ -17,9 +17,11 @@ export function addressBar(id = "", label = "Or an address", hint = "Only the pa
     autocomplete: "off",
     autocapitalize: "off",
     placeholder: "https://… or organisation/model",
-    ...(hint ? { "aria-describedby": `${id}address-hint` } : {}),
+    "aria-describedby": `${id}address-hint`,
   });
   const button = make("button", { type: "submit", id: `${id}open-address` }, "Open");
+  const words = make("small", { id: `${id}address-hint`, role: "status" }, hint);
+  let openings = 0;
   const element = make(
     "form",
     {
@@ -32,7 +34,7 @@ export function addressBar(id = "", label = "Or an address", hint = "Only the pa
     make("label", { htmlFor: `${id}address` }, label),
     input,
     button,
-    hint ? make("small", { id: `${id}address-hint` }, hint) : null,
+    words,
   );
   return {
     element,
@@ -44,6 +46,18 @@ export function addressBar(id = "", label = "Or an address", hint = "Only the pa
     /** @param {string} text */
     fill(text) {
       input.value = text;
+    },
+    /**
+     * Says what is waited for, in place of the hint. A later opening takes the place of an earlier one.
+     * @param {string} address "" when it is no address that is opened
+     * @returns {() => void} to be called when it is open, or refused
+     */
+    opening(address) {
+      const mine = ++openings;
+      words.textContent = address === "" ? hint : `Opening ${shown(address)}, waiting for its server. To stop, open something else.`;
+      return () => {
+        if (mine === openings) words.textContent = hint;
+      };
     },
   };
 }

@@ -1,6 +1,7 @@
 // @ts-check
 /** @import { Head, ComparisonRow, Row } from "../types.js" */
 import { make } from "./dom.js";
+import { edges } from "./edges.js";
 import { METRICS, Rows } from "./metrics.js";
 import { NONE } from "./numbers.js";
 import { spark } from "./spark.js";
@@ -23,7 +24,7 @@ export function comparisonTable() {
   let timer = 0;
   const table = make("table", { className: "data comparison", id: "comparison" });
   const meanings = make("div");
-  const element = make("div", { className: "box", tabIndex: 0, role: "region", "aria-label": "Comparison of levels, scrolls sideways" }, table);
+  const element = edges(make("div", { className: "box", tabIndex: 0, role: "region", "aria-label": "Comparison of levels, scrolls sideways" }, table));
 
   /** @param {string} key @param {string} level @param {number} i */
   function cell(key, level, i) {

@@ -26,10 +26,11 @@ export function downloads() {
     update(possible) {
       for (const button of buttons) button.disabled = !possible;
     },
-    copied() {
-      copied.textContent = "Copied";
-      link.textContent = "Link copied";
-      setTimeout(() => (link.textContent = "Copy link to settings"), 2000);
+    /** @param {boolean} done whether the browser let the page write to the clipboard; the address bar has the link anyway */
+    copied(done) {
+      link.textContent = done ? "Link copied" : "The link is in the address bar";
+      copied.textContent = link.textContent;
+      setTimeout(() => (link.textContent = "Copy link to settings"), done ? 2000 : 6000);
     },
     /** @param {string} name @param {string} text */
     save(name, text) {

@@ -3,6 +3,7 @@
 import { events, make, shown } from "./dom.js";
 import { count, shape } from "./numbers.js";
 import { headings, terms } from "./table.js";
+import { edges } from "./edges.js";
 import { LAYERS } from "./terms.js";
 import { rowWindow } from "./window.js";
 
@@ -43,7 +44,7 @@ export function layerTable() {
     "div",
     {},
     make("div", { className: "filters" }, make("label", { htmlFor: "layer-level" }, "Level"), level, make("label", { htmlFor: "layer-filter" }, "Name"), filter, shownCount),
-    box,
+    edges(box),
     terms("What the columns mean", columns),
   );
 
@@ -119,7 +120,7 @@ export function layerTable() {
       filter.value = "";
       const before = level.value;
       level.replaceChildren(...begun.levels.map(({ name, label }) => make("option", { value: name }, label)), make("option", { value: ALL }, "All levels"));
-      level.value = begun.levels.some(({ name }) => name === before) ? before : begun.levels[0]?.name ?? ALL;
+      level.value = begun.levels.some(({ name }) => name === before) ? before : begun.levels[begun.levels.length - 1]?.name ?? ALL; // the baseline has no errors to show
       build();
     },
     /** @param {Row[]} finished */

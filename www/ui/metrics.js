@@ -11,6 +11,7 @@ import { fixed, percent, value, whole } from "./numbers.js";
  * @property {string} label
  * @property {(row: Row) => number} of NaN where there is none
  * @property {(x: number) => string} text
+ * @property {boolean} [isError] what quantization did: a layer that a level leaves as it is has none
  * @property {boolean} [spectral] a property of the spectrum, so that its change against the baseline says something
  */
 
@@ -20,8 +21,8 @@ const digits = (/** @type {number} */ n) => (/** @type {number} */ x) => fixed(x
 
 /** @type {Metric[]} */
 export const METRICS = [
-  column("relative_error", "Relative error", percent),
-  column("sqnr_db", "SQNR, dB", digits(1)),
+  { ...column("relative_error", "Relative error", percent), isError: true },
+  { ...column("sqnr_db", "SQNR, dB", digits(1)), isError: true },
   { ...column("alpha", "Alpha", digits(3), true), of: (row) => (row.status === "success" ? value(row.alpha) : NaN) },
   column("nonzero_fraction", "Non-zero", percent),
   column("stable_rank", "Stable rank", digits(2), true),
@@ -91,7 +92,7 @@ export class Rows {
   /** @param {number} layer @param {string} level @param {Metric} metric @param {boolean} against whether less the baseline's */
   number(layer, level, metric, against = false) {
     const row = this.at(layer, level);
-    if (!row) return NaN;
+    if (!row || (metric.isError && !row.quantized && level !== this.head.levels[0].name)) return NaN;
     const own = metric.of(row);
     if (!against) return own;
     const base = this.at(layer, this.head.levels[0].name);

@@ -48,13 +48,13 @@ export function modelCard() {
   };
 }
 
-/** A table under a heading that scrolls in its own box. @param {string} id */
+/** A table that scrolls in its own box, folded under its heading: what comes next is seen at once. @param {string} id */
 function list(id) {
   const heading = make("h3", { id: `${id}-heading` });
   const note = make("p", { className: "quiet note" });
   const box = make("div", { className: "box short", tabIndex: 0, role: "region", id: `${id}-list`, "aria-labelledby": `${id}-heading` });
   return {
-    element: make("div", {}, heading, note, box),
+    element: make("details", { className: "tensors" }, make("summary", {}, heading), note, box),
     /** @param {string} title @param {string} remark @param {string[]} headings @param {string[][]} rows */
     show(title, remark, headings, rows) {
       heading.textContent = title;

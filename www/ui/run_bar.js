@@ -27,6 +27,10 @@ export function runBar() {
       shown.update(run, running);
     },
     progress: shown.progress,
+    toTop() {
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      element.scrollIntoView({ block: "start", behavior: calm ? "instant" : "smooth" });
+    },
     /** While an analysis runs: the settings are no longer those it was started with. */
     offerChange() {
       if (cancel.disabled) return;

@@ -31,6 +31,8 @@ export const COMPARISON = [
     },
   },
   { key: "sqnr_db_mean", heading: "SQNR, dB", means: "Signal to quantization noise ratio, mean over layers: 20 dB is an error of 10%, 40 dB of 1%.", text: (row) => fixed(row.sqnr_db_mean, 1) },
+  { key: "bits_per_weight_mean", heading: "Bits / weight", means: "Bits a quantized weight takes, scales included.", text: (row) => fixed(row.bits_per_weight_mean, 2) },
+  { key: "failed", heading: "Failed fits", means: "Layers without a power-law fit. They are left out of every mean unless a compatibility mode says otherwise.", text: (row) => whole(row.failed) },
   { key: "spark_error", heading: "Error by layer", kind: "spark", means: "Relative error of each layer, from first to last; all levels on one scale.", text: () => "" },
   { key: "nonzero_fraction_mean", heading: "Non-zero", means: "Share of weights that are not zero after quantization, mean over layers.", text: (row) => percent(row.nonzero_fraction_mean) },
   { key: "alpha_mean", heading: "Alpha, mean", means: "Mean exponent of the power law fitted to the tail of each layer's eigenvalues.", text: (row) => fixed(row.alpha_mean, 3), source: ["Martin, Peng and Mahoney 2021", "https://doi.org/10.1038/s41467-021-24025-8"] },
@@ -40,8 +42,6 @@ export const COMPARISON = [
   { key: "pearson", heading: "Pearson r", means: "Linear correlation of the layers' alphas with the baseline's.", text: (row) => fixed(row.pearson, 3) },
   { key: "spearman", heading: "Spearman ρ", means: "Rank correlation of the layers' alphas with the baseline's.", text: (row) => fixed(row.spearman, 3) },
   { key: "layers_optimal", heading: "In [2, 6]", means: "Layers with alpha from 2 to 6, of all counted layers.", text: (row) => `${whole(row.layers_optimal)} / ${whole(row.num_layers)}`, source: ["WeightWatcher", "https://github.com/CalculatedContent/WeightWatcher"] },
-  { key: "failed", heading: "Failed fits", means: "Layers without a power-law fit. They are left out of every mean unless a compatibility mode says otherwise.", text: (row) => whole(row.failed) },
-  { key: "bits_per_weight_mean", heading: "Bits / weight", means: "Bits a quantized weight takes, scales included.", text: (row) => fixed(row.bits_per_weight_mean, 2) },
   { key: "layers_below_2", heading: "Below 2", means: "Layers with alpha below 2.", text: (row) => whole(row.layers_below_2) },
   { key: "layers_above_6", heading: "Above 6", means: "Layers with alpha above 6.", text: (row) => whole(row.layers_above_6) },
   { key: "alpha_median", heading: "Median", means: "Median of the layers' alphas.", text: (row) => fixed(row.alpha_median, 3) },
@@ -81,8 +81,8 @@ function number(row, key) {
 
 /** @type {Column<Row>[]} */
 export const LAYERS = [
-  { key: "relative_error", heading: "Relative error", means: "‖W′ − W‖ / ‖W‖ in the Frobenius norm.", text: (row) => percent(row.relative_error) },
-  { key: "sqnr_db", heading: "SQNR, dB", means: "Signal to quantization noise ratio.", text: (row) => fixed(row.sqnr_db, 1) },
+  { key: "relative_error", heading: "Relative error", means: "‖W′ − W‖ / ‖W‖ in the Frobenius norm; none where nothing is quantized.", text: (row) => (row.quantized ? percent(row.relative_error) : NONE) },
+  { key: "sqnr_db", heading: "SQNR, dB", means: "Signal to quantization noise ratio.", text: (row) => (row.quantized ? fixed(row.sqnr_db, 1) : NONE) },
   { key: "nonzero_fraction", heading: "Non-zero", means: "Share of weights that are not zero.", text: (row) => percent(row.nonzero_fraction) },
   { key: "alpha", heading: "Alpha", means: "Exponent of the power law fitted to the tail of the eigenvalues of WᵀW, by maximum likelihood.", text: (row) => fixed(row.alpha, 3), source: ["Clauset, Shalizi and Newman 2009", "https://doi.org/10.1137/070710111"] },
   { key: "D", heading: "D", means: "Kolmogorov–Smirnov distance between the tail and its fit: smaller fits better.", text: (row) => fixed(row.D, 3), source: ["Clauset, Shalizi and Newman 2009", "https://doi.org/10.1137/070710111"] },

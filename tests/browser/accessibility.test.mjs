@@ -1,5 +1,6 @@
 // For everybody: what axe-core finds, the keyboard alone, less motion.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { describe } from "node:test";
 import { findings } from "./axe.mjs";
 import { DEMO, named, onPage } from "./frame.mjs";

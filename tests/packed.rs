@@ -7,8 +7,8 @@ use std::fs;
 use std::time::Duration;
 
 use heavytail::Result;
-use heavytail::analysis::{Limits, Next, Options, PairRun, Side};
-use heavytail::format::{FileReader, Model, ModelBuilder};
+use heavytail::analysis::{Limits, Next, Options, PairRun, PairSpectrum, Side};
+use heavytail::format::{FileReader, Model, ModelBuilder, Part};
 use heavytail::powerlaw::fit_weightwatcher;
 use heavytail::progress::Cancellation;
 use heavytail::report::{PairReport, RunStatus};
@@ -79,17 +79,47 @@ fn compared(original: (Model, &[u8]), quantized: (Model, &[u8]), options: Option
     let mut run = PairRun::new(original.0, quantized.0, options, limits, Cancellation::default())?;
     loop {
         match run.next_step() {
-            Next::Read(task) => {
-                let bytes = run.parts(task).into_iter().flat_map(|(side, part)| {
-                    let bytes = if side == Side::First { original.1 } else { quantized.1 };
-                    bytes[part.begin as usize..part.end as usize].to_vec()
-                });
-                run.task(task, bytes.collect())();
-            }
+            Next::Read(task) => run.task(task, bytes_of(&run, task, original.1, quantized.1))(),
             Next::Wait => _ = run.take_finished(Duration::ZERO),
             Next::Done => return Ok(run.report(RunStatus::Complete)),
         }
     }
+}
+
+fn bytes_of(run: &PairRun, task: usize, original: &[u8], quantized: &[u8]) -> Vec<u8> {
+    let bytes = |(side, part): (Side, Part)| {
+        let bytes = if side == Side::First { original } else { quantized };
+        bytes[part.begin as usize..part.end as usize].to_vec()
+    };
+    run.parts(task).into_iter().flat_map(bytes).collect()
+}
+
+#[test]
+fn both_spectra_of_a_pair_are_those_of_its_row() {
+    let (source, packed) = (checkpoint("source"), checkpoint("gptq_4bit_g128_sym"));
+    let models = || (open(&[("source.safetensors", &source)]).unwrap(), open(&[("m.safetensors", &packed)]).unwrap());
+    let prepared = |hard_limit| {
+        let limits = Limits { threads: 1, memory: u64::MAX, hard_limit };
+        let (original, quantized) = models();
+        PairRun::new(original, quantized, Options::default(), limits, Cancellation::default()).unwrap()
+    };
+    let row = compared((models().0, &source), (models().1, &packed), Options::default()).unwrap().pairs.swap_remove(0);
+    let run = prepared(u64::MAX);
+    let pair = run.find(&row.name, &row.quantized_name).unwrap();
+    let bytes = bytes_of(&run, pair, &source, &packed);
+    let found = run.spectra(pair, &bytes).unwrap();
+    assert_eq!(found.row, row);
+    let [before, after] = found.spectra.unwrap();
+    let alpha = |spectrum: &PairSpectrum| spectrum.fit.as_ref().map(|fit| fit.alpha);
+    assert_eq!((alpha(&before), alpha(&after)), (row.original_alpha.0, row.alpha.0));
+    assert!(alpha(&before).is_some() && before.eigenvalues.is_sorted() && before.eigenvalues.len() == 32);
+    let ratio = after.eigenvalues.last().unwrap() / before.eigenvalues.last().unwrap();
+    assert_eq!(Some(ratio), row.lambda_max_ratio.0);
+    // The trace is the squared norm: rounding of the eigenvalues, some 1e-15 of the largest each.
+    let trace: f64 = before.eigenvalues.iter().sum();
+    assert!((trace / row.squared_norm.0.unwrap() - 1.0).abs() < 1e-13);
+    assert_eq!(prepared(1).spectra(pair, &bytes).unwrap_err().code(), "limit");
+    assert_eq!(run.find(&row.name, "nothing").unwrap_err().code(), "options");
 }
 
 #[test]

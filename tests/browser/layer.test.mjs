@@ -234,7 +234,7 @@ describe("the layer view", () => {
       await openLayer(page, LAYER, LEVEL);
       await page.page.waitForTimeout(700);
       await page.page.screenshot({ path: join(SHOTS, `${name}-layer.png`) });
-      const body = page.page.locator(".layer-body");
+      const body = page.page.locator("#layer-view .layer-body");
       assert.ok(await body.evaluate((body) => body.scrollWidth <= body.clientWidth), "nothing sticks out sideways");
       await page.page.setViewportSize({ width: options.viewport?.width ?? 1280, height: name === "phone" ? 4300 : 2400 });
       await page.page.waitForTimeout(900);

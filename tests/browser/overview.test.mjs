@@ -176,6 +176,7 @@ describe("the overview", () => {
 
     const open = async (chart) => {
       await page.page.locator(`.card:has(${chart}) details.terms > summary`).click();
+      await page.page.waitForSelector(`.card:has(${chart}) details.terms table tbody tr`); // it is made a moment after it is opened
       return page.table(`.card:has(${chart}) details.terms table`);
     };
     const [head, ...lines] = await open("#chart-heat");

@@ -122,7 +122,7 @@ describe("choosing settings and layers", () => {
   });
 
   onPage("levels can be changed while a run goes on, and what is finished stays", async (page) => {
-    await page.give(named("long.safetensors", safetensors(Array.from({ length: 40 }, (_, i) => matrix(`layer.${i}.weight`, 256, 256, i + 1)))));
+    await page.give(named("long.safetensors", safetensors(Array.from({ length: 40 }, (_, i) => matrix(`layer.${i}.weight`, 448, 448, i + 1)))));
     await only(page, "8bit", "4bit");
     await page.page.click("#analyze");
     await page.finished(3);
@@ -136,7 +136,7 @@ describe("choosing settings and layers", () => {
     assert.equal(await page.text("#analyze"), "Analyze");
     const { rows, levels } = await report(page);
     assert.deepEqual([rows.length, levels.length], [80, 2]);
-  });
+  }, { options: { reducedMotion: "reduce" } }); // or what is clicked moves until the run is over
 
   onPage("layers whose rows are in view come first", async (page) => {
     await page.give(named("long.safetensors", safetensors(Array.from({ length: 60 }, (_, i) => matrix(`layer.${i}.weight`, 384, 384, i + 1)))));

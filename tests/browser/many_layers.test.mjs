@@ -8,6 +8,8 @@ const LAYERS = 2000;
 const LEVELS = ["fp16", "8bit", "7bit", "6bit", "5bit", "4bit", "3bit", "2bit"];
 /** Nothing may block the page for longer than 200 ms. What is compared is a task's own processor time, half of that: how long it takes with all that runs beside it is the machine's affair. */
 const LONGEST_TASK_MS = 100;
+/** By the clock, with room for a busy machine: what waits without computing blocks the page too. */
+const LONGEST_BY_CLOCK_MS = 1000;
 /** Of the page; its worker, beside wasm's memory, took half as much when both were measured (measureUserAgentSpecificMemory needs a minute). */
 const MEMORY = 300e6;
 /** See flow.test.mjs. */
@@ -40,8 +42,10 @@ describe("2,000 layers at 8 levels", () => {
     assert.equal(await page.text("#layer-count"), "2,000 rows");
 
     const { shifted, tasks, rows } = await page.page.evaluate(() => ({ shifted: window.shifted, tasks: window.tasks, rows: document.querySelectorAll("#layers-table tbody tr").length }));
-    t.diagnostic(`longest task ${longest} ms of processor time; ${Math.max(0, ...tasks)} ms by the clock, ${tasks.length} over 50 ms; layout shift ${shifted}`);
+    const byClock = Math.max(0, ...tasks);
+    t.diagnostic(`longest task ${longest} ms of processor time; ${byClock} ms by the clock, ${tasks.length} over 50 ms; layout shift ${shifted}`);
     assert.ok(longest > 1 && longest <= LONGEST_TASK_MS, `a task of ${longest} ms`);
+    assert.ok(byClock <= LONGEST_BY_CLOCK_MS, `a task of ${byClock} ms by the clock`);
     assert.ok(shifted < SHIFT, `the page moved by ${shifted}`);
     assert.ok(rows < 120, `${rows} rows of the table are in the page`);
 

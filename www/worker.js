@@ -89,18 +89,16 @@ const requests = {
     const analysis = new wasm.Analysis(await open(wasm, files, base), options, threads);
     if (kept) analysis.keep(kept.head, kept.rows);
     running = analysis;
-    tell({ head: analysis.head() });
-    let told = 0;
-    let compared = 0;
+    let told = -Infinity;
+    let compared = -Infinity;
     /** @type {Row[]} */
     let rows = [];
-    const report = (/** @type {boolean} */ last) => {
+    const report = (/** @type {boolean} */ last, /** @type {News} */ news = {}) => {
       const finished = analysis.take_finished();
       rows = rows.concat(finished.rows);
       const now = performance.now();
       if (!last && now - told < NEWS_EVERY_MS) return;
-      /** @type {News} */
-      const news = { rows, progress: finished.progress };
+      Object.assign(news, { rows, progress: finished.progress });
       if (last || (rows.length > 0 && now - compared >= COMPARISON_EVERY_MS)) {
         news.comparison = analysis.comparison();
         news.verdict = wasm.verdict(news.comparison);
@@ -111,7 +109,7 @@ const requests = {
       told = performance.now();
     };
     try {
-      report(false); // what is kept
+      report(false, { head: analysis.head() }); // in one message with what is kept: the page never shows a run that lost it
       await compute(analysis, sources, () => report(false));
       report(true);
     } catch (error) {

@@ -128,11 +128,17 @@ describe("choosing settings and layers", () => {
     await page.finished(3);
     await page.page.click('[aria-label="Remove 4bit"]');
     assert.equal(await page.text("#analyze"), "Apply changes");
+    await page.page.evaluate(() => {
+      const text = document.getElementById("progress-text");
+      window.counts = [];
+      new MutationObserver(() => window.counts.push(Number(/(\d+) of/.exec(text.textContent)[1]))).observe(text, { childList: true, characterData: true, subtree: true });
+    });
     await page.page.click("#analyze");
     await page.page.waitForFunction(() => document.getElementById("comparison").rows.length === 3);
-    assert.ok(Number.parseInt(await page.text("#progress-text")) >= 3, "the finished layers are not computed again");
     await page.page.waitForSelector("body[data-run=complete]", { timeout: 120_000 });
     await page.settled();
+    const counts = await page.page.evaluate(() => window.counts);
+    assert.ok(counts.length > 1 && Math.min(...counts) >= 3, `the finished layers are not computed again: ${counts}`);
     assert.equal(await page.text("#analyze"), "Analyze");
     const { rows, levels } = await report(page);
     assert.deepEqual([rows.length, levels.length], [80, 2]);

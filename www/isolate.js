@@ -3,7 +3,7 @@
 import { engine } from "./engine.js";
 
 const ONCE = "heavytail reloaded";
-/** On a slow line the page doesn't wait for ever to learn whether it will be reloaded. */
+/** On a slow line the page doesn't wait for ever to learn whether it will be reloaded; it may still be, later. */
 const PATIENCE_MS = 8000;
 /** How long a page waits for the version that waits; and how often it goes on asking, until something is opened in it. */
 const RENEWAL_MS = 1000;
@@ -12,30 +12,34 @@ const MOST_ASKED = 60;
 const [, VERSION] = /\/([0-9a-f]{16})\/www\/[^/]*$/.exec(import.meta.url) ?? [];
 
 /**
- * Resolves when it is settled how this page runs; a page that gets its threads by loading again does so here, once.
+ * Resolves when it is settled how this page starts; a page that gets its threads by loading again does so here, once.
  * @param {() => boolean} untouched nothing was opened yet that loading again would lose
- * @returns {Promise<"as it is" | "reload helps">}
+ * @param {() => void} reloadHelps called if there would be threads after loading again, which would lose something
+ * @returns {Promise<void>}
  */
-export async function isolate(untouched) {
-  if (!("serviceWorker" in navigator) || !window.isSecureContext) return "as it is";
+export async function isolate(untouched, reloadHelps) {
+  if (!("serviceWorker" in navigator) || !window.isSecureContext) return;
   const controlled = navigator.serviceWorker.controller !== null;
   // www/serve sends the headers, and shows what was just built
-  if (crossOriginIsolated && !controlled && ["localhost", "127.0.0.1"].includes(location.hostname)) return "as it is";
+  if (crossOriginIsolated && !controlled && ["localhost", "127.0.0.1"].includes(location.hostname)) return;
   try {
     const script = new URL(`service_worker.js?engine=${engine().name}`, document.baseURI);
     const registration = await navigator.serviceWorker.register(script, { updateViaCache: "none" });
     if (controlled) {
       navigator.serviceWorker.addEventListener("controllerchange", () => void catchUp(untouched));
       if (untouched() && registration.waiting) await renewed(registration.waiting, untouched);
-      await catchUp(untouched);
-      return "as it is";
+      return await catchUp(untouched);
     }
-    if (crossOriginIsolated || !(await active(registration))) return "as it is";
-    if (!untouched() || sessionStorage.getItem(ONCE)) return "reload helps";
-    sessionStorage.setItem(ONCE, "yes");
-    return reload();
+    if (crossOriginIsolated) return;
+    const isolated = active(registration).then((yes) => {
+      if (!yes) return;
+      if (!untouched() || sessionStorage.getItem(ONCE)) return reloadHelps();
+      sessionStorage.setItem(ONCE, "yes");
+      return reload();
+    });
+    await Promise.race([isolated, new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]);
   } catch {
-    return "as it is"; // private windows and strict settings: one thread, and a network
+    // private windows and strict settings: one thread, and a network
   }
 }
 
@@ -84,14 +88,10 @@ function version(worker) {
   });
 }
 
-/** Whether a service worker will serve this page when it is loaded again. @param {ServiceWorkerRegistration} registration @returns {Promise<boolean>} */
-function active(registration) {
-  if (registration.active) return Promise.resolve(true); // loaded past it, with Shift
+/** Whether a service worker will serve this page when it is loaded again: known once its files are there. @param {ServiceWorkerRegistration} registration @returns {Promise<boolean>} */
+function active({ installing }) {
   return new Promise((resolve) => {
-    registration.installing?.addEventListener("statechange", (event) => {
-      const { state } = /** @type {ServiceWorker} */ (event.target);
-      if (state === "activated" || state === "redundant") resolve(state === "activated");
-    });
-    setTimeout(() => resolve(false), PATIENCE_MS);
+    void navigator.serviceWorker.ready.then(() => resolve(true)); // at once where the page was loaded past it, with Shift
+    installing?.addEventListener("statechange", () => installing.state === "redundant" && resolve(false));
   });
 }

@@ -219,8 +219,7 @@ showPhase();
 void controller.start();
 /** Nothing is opened, nor typed. */
 const untouched = () => ["starting", "idle"].includes(controller.phase) && !controller.model && !document.activeElement?.matches("input");
-void isolate(untouched).then((how) => {
-  if (how === "reload helps") widgets.engine.reloadHelps();
+void isolate(untouched, () => widgets.engine.reloadHelps()).then(() => {
   const address = asked.get("url") ?? asked.get("model");
   if (!address || controller.model) return;
   widgets.address.fill(address);

@@ -362,9 +362,7 @@ describe("for everybody", () => {
       assert.fail(`Tab never came to ${selector}`);
     };
     await tabTo("#second-pick-files");
-    const [chooser] = await Promise.all([page.page.waitForEvent("filechooser"), page.page.keyboard.press("Enter")]);
-    await chooser.setFiles(named("second.safetensors", small()));
-    await page.settled();
+    await page.pick(() => page.page.keyboard.press("Enter"), named("second.safetensors", small()));
     assert.equal(await page.page.evaluate(() => document.activeElement.id), "second-name");
     await tabTo("#compare");
     await page.page.keyboard.press("Enter");

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createGzip } from "node:zlib";
-import { extname, join, normalize } from "node:path";
+import { basename, extname, join, normalize } from "node:path";
 
 const TYPES = {
   ".html": "text/html; charset=utf-8",
@@ -21,14 +21,15 @@ async function policyOf(root) {
 }
 
 /**
- * @param {string} root the folder; the `root` of the answer may be changed while it runs, as a host is given another version
+ * @param {string} root the folder; the `root` of the answer may be changed while it runs, as a host is given another version; and its `late`, to hold back
+ *   what has that name until the promise is kept
  * @param {{isolated?: boolean, prefix?: string, compress?: boolean}} options isolated: send COOP and COEP, so that the page may use threads, and the content
  *   security policy; without it the server sends no header of use, as many static hosts. prefix: the folder of the site it stands in. compress: as
  *   most hosts do
  */
 export async function serve(root, { isolated = true, prefix = "/", compress = false } = {}) {
   const policy = await policyOf(root);
-  const site = { root, url: "", requests: /** @type {string[]} */ ([]), close: () => new Promise((resolve) => server.close(resolve).closeAllConnections()) };
+  const site = { root, url: "", requests: /** @type {string[]} */ ([]), late: { name: "", until: Promise.resolve() }, close: () => new Promise((resolve) => server.close(resolve).closeAllConnections()) };
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     site.requests.push(path);
@@ -38,6 +39,7 @@ export async function serve(root, { isolated = true, prefix = "/", compress = fa
       response.writeHead(404).end();
       return;
     }
+    if (basename(file) === site.late.name) await site.late.until;
     response.writeHead(200, {
       "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
       ...(compress ? { "Content-Encoding": "gzip" } : { "Content-Length": found.size }),

@@ -74,6 +74,28 @@ describe("a static host", () => {
     assert.deepEqual(page.complaints, []);
   });
 
+  test("where files come slowly the page starts without threads, and gets them when that loses nothing", { timeout: 300_000 }, async () => {
+    const slow = await serve(DIST, { isolated: false });
+    let arrive = () => {};
+    slow.late = { name: "echarts.esm.min.js", until: new Promise((resolve) => (arrive = resolve)) };
+    const contexts = await Promise.all([stage.browser.newContext(), stage.browser.newContext()]);
+    try {
+      const unused = await openIn(contexts[0], slow.url);
+      const used = await openIn(contexts[1], `${slow.url}?url=${encodeURIComponent(`${slow.url}none.safetensors`)}`);
+      await used.page.waitForSelector("#alert-text"); // so it has given up waiting for threads
+      await used.give(named("small.safetensors", small()));
+      for (const page of [unused, used]) assert.match(await page.text("#engine"), /^Computing with a single thread: this server/);
+      arrive();
+      await unused.page.waitForFunction(() => crossOriginIsolated && document.body.dataset.phase === "idle");
+      await used.page.waitForFunction(() => document.getElementById("engine").textContent === "Computing with a single thread: load the page again for more.");
+      assert.equal(await used.page.isEnabled("#analyze"), true, "what is opened stays");
+    } finally {
+      arrive();
+      await Promise.all(contexts.map((context) => context.close()));
+      await slow.close();
+    }
+  });
+
   visit("the workers have the page's content security policy", async (page) => {
     const [policies, meta] = await page.page.evaluate(async () => {
       const of = async (path) => (await fetch(new URL(path, document.querySelector("script[src]").src))).headers.get("content-security-policy");

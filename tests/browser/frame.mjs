@@ -42,9 +42,18 @@ after(async () => {
   await Promise.all([browser?.close(), server?.close(), bare?.close(), folder && rm(folder, { recursive: true })]);
 });
 
-/** A test with a fresh page, whose console must hold no complaints at the end but those named. */
+/** What needed a second try. @type {string[]} */
+const again = [];
+after(() => {
+  for (const name of again) console.error(`tests: passed at the second try only: ${name}`);
+});
+
+/**
+ * A test with a fresh page, whose console must hold no complaints at the end but those named. It has two tries, and says when it needs the second: a page is
+ * driven from outside, and on a busy machine something else may come between two steps. A fault of the page fails twice.
+ */
 export function onPage(name, body, { url = () => stage.server.url, options = {}, complaints = [] } = {}) {
-  test(name, { timeout: 600_000 }, async (t) => {
+  const once = async (t) => {
     const page = await openPage(stage.browser, url(), options);
     try {
       await body(page, t);
@@ -52,11 +61,17 @@ export function onPage(name, body, { url = () => stage.server.url, options = {},
     } finally {
       await page.close();
     }
+  };
+  test(name, { timeout: 600_000 }, async (t) => {
+    try {
+      await once(t);
+    } catch (error) {
+      t.diagnostic(`the first try: ${error.stack}`);
+      await once(t);
+      again.push(name);
+    }
   });
 }
-
-/** A file for the picker. @param {string} name @param {Buffer} buffer */
-export const named = (name, buffer) => ({ name, mimeType: "application/octet-stream", buffer });
 
 /** A model of two layers. */
 export const small = () => safetensors([matrix("first.weight", 32, 48, 1), matrix("second.weight", 48, 32, 2), { name: "first.bias", shape: [32], data: new Uint8Array(128) }]);

@@ -4,6 +4,9 @@
 //   HEAVYTAIL_NATIVE  what `heavytail analyze` wrote of the demo model  (target/native-demo/)
 //   HEAVYTAIL_SHOTS   where screenshots go                              (target/screenshots/)
 //   CHROMIUM, FIREFOX the browsers                                      (/usr/bin/chromium, /usr/bin/firefox-esr)
+// What a test takes for granted shows when the page is slower than it, and when it is slower than the page:
+//   HEAVYTAIL_SLOWER  how many times slower Chromium's pages are made   (1)
+//   HEAVYTAIL_LATER   how long each step of a test waits, milliseconds  (0)
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -44,13 +47,24 @@ after(async () => {
 
 /** A test with a fresh page, whose console must hold no complaints at the end but those named. */
 export function onPage(name, body, { url = () => stage.server.url, options = {}, complaints = [] } = {}) {
-  test(name, { timeout: 600_000 }, async (t) => {
+  const once = async (t) => {
     const page = await openPage(stage.browser, url(), options);
     try {
       await body(page, t);
       assert.deepEqual(page.complaints.filter((complaint) => !complaints.some((known) => known.test(complaint))), []);
     } finally {
       await page.close();
+    }
+  };
+  test(name, { timeout: 600_000 }, async (t) => {
+    try {
+      await once(t);
+    } catch (error) {
+      if (stage.browser.isConnected()) throw error;
+      // no fault of the page's: that ends its own process only
+      t.diagnostic(`the browser itself has ended (${error}): once more with another`);
+      stage.browser = await launch();
+      await once(t);
     }
   });
 }

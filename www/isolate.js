@@ -8,6 +8,8 @@ const PATIENCE_MS = 8000;
 /** How long a page waits for the version that waits; and how often it goes on asking, until something is opened in it. */
 const RENEWAL_MS = 1000;
 const MOST_ASKED = 60;
+/** On a busy machine a service worker takes its time to answer. */
+const ANSWER_MS = 5000;
 /** The version that the service worker gave this page; none when the page came from the host. */
 const [, VERSION] = /\/([0-9a-f]{16})\/www\/[^/]*$/.exec(import.meta.url) ?? [];
 
@@ -84,7 +86,7 @@ function version(worker) {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = ({ data }) => resolve(data);
     worker?.postMessage("version", [port2]);
-    setTimeout(() => resolve(undefined), RENEWAL_MS);
+    setTimeout(() => resolve(undefined), ANSWER_MS);
   });
 }
 

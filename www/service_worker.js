@@ -28,6 +28,9 @@ const OWN = /(<(?:link|script)\b[^>]*\b(?:href|src)=")(?=www\/)/g;
 /** The build of the wasm module that this browser doesn't take, the demo model and texts are kept when they are asked for. */
 const UNUSED = new URL(location.href).searchParams.get("engine") === "plain" ? /^(heavytail|snippets\/)/ : /^plain\//;
 const LATER = /^demo\/|\/(LICENSE|NOTICE|README)|\/licenses\//;
+/** How often it is looked whether other tabs are gone, and how long after one another. */
+const MOST_LOOKS = 10;
+const LOOK_MS = 1000;
 
 /** @type {Record<string, string>} */
 const TYPES = {
@@ -73,11 +76,17 @@ async function takeOver(page) {
   if (await isAlone(page)) await worker.skipWaiting();
 }
 
-/** What earlier versions kept goes when the only page there is runs this version. @param {{id: string}} page that asks */
+/**
+ * What earlier versions kept goes when the only page there is runs this version. A tab that was left counts for a moment still.
+ * @param {{id: string}} page that asks
+ */
 async function tidyUp(page) {
-  const { installing, waiting } = worker.registration;
+  for (let looks = 0; !(await isAlone(page)); looks += 1) {
+    if (looks === MOST_LOOKS) return;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
   const names = await caches.keys();
-  if (installing || waiting || !(await isAlone(page))) return;
+  if (worker.registration.installing || worker.registration.waiting) return;
   for (const name of names) {
     if (name.startsWith(CACHES) && name !== CACHE) await caches.delete(name);
   }

@@ -10,13 +10,14 @@ describe("in Firefox", () => {
   /** @type {import("puppeteer-core").Browser} */
   let firefox;
   before(async () => {
-    firefox = await puppeteer.launch({ browser: "firefox", executablePath: process.env.FIREFOX || "/usr/bin/firefox-esr", headless: true });
+    firefox = await puppeteer.launch({ browser: "firefox", executablePath: process.env.FIREFOX || "/usr/bin/firefox-esr", headless: true, timeout: 120_000 });
   });
   after(() => firefox?.close());
 
   /** Analyses the demo model and returns the report. @param {string} url */
   async function analyse(url) {
     const page = await firefox.newPage();
+    page.setDefaultTimeout(90_000);
     const complaints = [];
     page.on("console", (message) => ["error", "warn"].includes(message.type()) && complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(String(error)));
@@ -26,7 +27,8 @@ describe("in Firefox", () => {
     assert.match(await page.$eval("#engine", (element) => element.textContent), /^Computing with (\d+ threads$|a single thread: more did not start$)/);
     await (await page.$("#pick-files-input")).uploadFile(DEMO);
     await page.waitForSelector("#analyze:enabled");
-    await page.click("#analyze");
+    // in the page itself: a click of the mouse may miss what has just moved
+    await page.$eval("#analyze", (button) => button.click());
     await page.waitForSelector("body[data-run=complete]", { timeout: 240_000 });
     assert.equal(await page.$("#alert-text"), null);
     await page.waitForSelector("#chart-layers canvas");

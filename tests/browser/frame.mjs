@@ -4,6 +4,9 @@
 //   HEAVYTAIL_NATIVE  what `heavytail analyze` wrote of the demo model  (target/native-demo/)
 //   HEAVYTAIL_SHOTS   where screenshots go                              (target/screenshots/)
 //   CHROMIUM, FIREFOX the browsers                                      (/usr/bin/chromium, /usr/bin/firefox-esr)
+// What a test takes for granted shows when the page is slower than it, and when it is slower than the page:
+//   HEAVYTAIL_SLOWER  how many times slower Chromium's pages are made   (1)
+//   HEAVYTAIL_LATER   how long each step of a test waits, milliseconds  (0)
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -67,6 +70,7 @@ export function onPage(name, body, { url = () => stage.server.url, options = {},
       await once(t);
     } catch (error) {
       t.diagnostic(`the first try: ${error.stack}`);
+      if (!stage.browser.isConnected()) stage.browser = await launch(); // it has ended
       await once(t);
       again.push(name);
     }

@@ -4,11 +4,13 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe } from "node:test";
 import { onPage, stage } from "./frame.mjs";
+import { eventually } from "./page.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 
 const LAYERS = 40;
-/** A model of 40 layers. With the default side a run of it takes a second or two. */
-async function model(name, side = 320) {
+const SIDE = 320;
+/** A model of 40 layers. */
+async function model(name, side = SIDE) {
   const path = join(stage.folder, name);
   await writeFile(path, safetensors(Array.from({ length: LAYERS }, (_, i) => matrix(`layer.${String(i).padStart(2, "0")}.weight`, side, side, i + 1))));
   return path;
@@ -17,22 +19,20 @@ const reload = async (page) => {
   await page.page.reload();
   await page.page.waitForSelector("body[data-phase=idle]");
 };
-const rowsKept = (page) =>
-  page.page.evaluate(async () => {
-    const wait = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
-    const database = await wait(indexedDB.open("heavytail"));
-    const count = await wait(database.transaction("rows").objectStore("rows").count());
-    database.close();
-    return count;
-  });
+/** Until an opened model was looked for among what is kept: this is asked of the worker, and of the database, before the time is that a run would take. */
+const lookedFor = async (page) => {
+  await page.page.waitForSelector("#estimate:not(:empty)");
+  await page.kept();
+};
 
 describe("results in this browser", () => {
   onPage("are there after a reload in the middle of a run, and the next run goes on from them", async (page) => {
-    const path = await model("kept.safetensors", 640); // long enough to be caught in the middle
+    const path = await model("kept.safetensors");
     await page.give(path);
+    await page.hold(4 * SIDE * SIDE, 12);
     await page.page.click("#analyze");
     await page.finished(6);
-    await page.page.waitForTimeout(1200); // rows are written twice a second
+    await eventually(async () => assert.ok((await page.kept()).rows >= 6 * 6));
     await reload(page);
     assert.equal(await page.runStatus(), "none");
     await page.give(path);
@@ -48,7 +48,7 @@ describe("results in this browser", () => {
     assert.ok(before.every((row) => after.has(row.join("|"))), "the restored rows are those that a run gives");
     const report = await page.download("report.json");
 
-    await page.page.waitForTimeout(1200);
+    await page.keeps(LAYERS * 6);
     await reload(page);
     await page.give(path);
     await page.page.waitForSelector("body[data-run=complete]");
@@ -57,10 +57,10 @@ describe("results in this browser", () => {
 
     await page.page.click("#clear-kept");
     await page.page.waitForSelector("#kept-text:has-text('Nothing is kept')");
-    assert.equal(await rowsKept(page), 0);
+    assert.deepEqual(await page.kept(), { rows: 0, complete: 0 });
     await reload(page);
     await page.give(path);
-    await page.page.waitForTimeout(500);
+    await lookedFor(page);
     assert.equal(await page.runStatus(), "none");
   });
 
@@ -69,14 +69,14 @@ describe("results in this browser", () => {
     const path = await model("build.safetensors", 64);
     await page.give(path);
     await page.analyze();
-    await page.page.waitForTimeout(1200);
+    await page.keeps(LAYERS * 6);
     await page.page.context().route("**/www/engine.js", async (route) => {
       const answer = await route.fetch();
       await route.fulfill({ response: answer, body: (await answer.text()).replace(/const BUILD = "\w+"/, 'const BUILD = "another"') });
     });
     await reload(page);
     await page.give(path);
-    await page.page.waitForTimeout(1500);
+    await lookedFor(page);
     assert.equal(await page.runStatus(), "none");
     await page.page.context().unroute("**/www/engine.js");
     await reload(page);
@@ -89,11 +89,11 @@ describe("results in this browser", () => {
     await writeFile(path, safetensors([matrix("a.weight", 64, 64, 1)]));
     await page.give(path);
     await page.analyze();
-    await page.page.waitForTimeout(800);
+    await page.keeps(6);
     await reload(page);
     await writeFile(path, safetensors([matrix("a.weight", 64, 64, 2)]));
     await page.give(path);
-    await page.page.waitForTimeout(800);
+    await lookedFor(page);
     assert.equal(await page.runStatus(), "none");
   });
 
@@ -104,6 +104,7 @@ describe("results in this browser", () => {
       };
     });
     await page.give(await model("full.safetensors"));
+    await page.hold(4 * SIDE * SIDE, 12);
     await page.page.click("#analyze");
     await page.page.waitForSelector("#kept-text:has-text('storage is full')");
     await page.page.click("#cancel");

@@ -5,6 +5,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe } from "node:test";
 import { DEMO, NATIVE, SHOTS, compare, named, onPage, small, stage } from "./frame.mjs";
+import { eventually } from "./page.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 
 const LAYER = "encoder.layer.0.attention.self.query";
@@ -85,18 +86,24 @@ describe("the layer view", () => {
     assert.match(await page.text("#layer-verdict"), new RegExp(`: ${rows[1].measures.verdict_reason.replaceAll(/[.()]/g, "\\$&")}\\.`));
     assert.equal(rows[1].measures.num_above_noise, spectra[1].above_noise);
 
+    /** The lines of the clipboard, once the page says that they are there. */
+    const copied = async (what) => {
+      await page.page.waitForSelector(`.layer-values [role=status]:text-is("${what} copied")`, { state: "attached" });
+      return (await page.page.evaluate(() => navigator.clipboard.readText())).split("\n").map((line) => line.split("\t"));
+    };
     await page.page.click('#layer-values button[aria-label="Copy Alpha"]');
-    const copied = (await page.page.evaluate(() => navigator.clipboard.readText())).split("\n").map((line) => line.split("\t"));
-    assert.deepEqual(copied[1], ["Alpha", String(rows[0].alpha), String(rows[1].alpha)]);
+    assert.deepEqual((await copied("Alpha"))[1], ["Alpha", String(rows[0].alpha), String(rows[1].alpha)]);
     await page.page.click("text=Copy all");
-    const all = Object.fromEntries((await page.page.evaluate(() => navigator.clipboard.readText())).split("\n").map((line) => line.split("\t")).map(([heading, ...cells]) => [heading, cells]));
+    const all = Object.fromEntries((await copied("All values")).map(([heading, ...cells]) => [heading, cells]));
     assert.equal(Number(all["Spectral error"][1]), rows[1].measures.spectral_error);
     assert.equal(Number(all["Largest in random order"][1]), rows[1].measures.max_rand_eval);
 
     await page.page.keyboard.press("Escape");
-    assert.equal(await isOpen(page), false);
-    assert.deepEqual(await hash(page), {});
-    assert.equal(await focused(page), LAYER, "focus is back on what opened it");
+    await eventually(async () => {
+      assert.equal(await isOpen(page), false);
+      assert.deepEqual(await hash(page), {}); // a moment after it is closed
+      assert.equal(await focused(page), LAYER, "focus is back on what opened it");
+    });
   });
 
   onPage("every picture is drawn and has its numbers in a table", async (page) => {
@@ -105,6 +112,7 @@ describe("the layer view", () => {
     for (const name of ["fit", "change", "xmin", "bulk", "random", "hill"]) {
       await page.page.locator(`#layer-${name} canvas`).first().waitFor();
       await page.page.locator(`#figure-${name} summary`).last().click();
+      await page.page.waitForSelector(`#figure-${name} table`); // it is made a moment after it is opened
     }
     const bins = await page.table("#figure-change table");
     const total = (column) => bins.slice(1).reduce((sum, row) => sum + Number(row[column]), 0);
@@ -128,29 +136,36 @@ describe("the layer view", () => {
     await page.page.focus("#layer-xmin");
     const next = curve[curve.findIndex(({ xmin }) => xmin === fit.xmin) + 1];
     await page.page.keyboard.press("ArrowRight");
-    await page.page.waitForFunction((tail) => document.getElementById("layer-refit").textContent.includes(`${tail} in the tail`), next.tail_len);
-    assert.match(await says(), new RegExp(`alpha ${next.alpha.toFixed(3)} ± .*, D ${next.D.toFixed(4)}`));
+    await eventually(async () => assert.match(await says(), new RegExp(`alpha ${next.alpha.toFixed(3)} ± .*, D ${next.D.toFixed(4)}, ${next.tail_len} in the tail`)));
     await page.page.click("#layer-xmin-reset");
     assert.match(await says(), new RegExp(`alpha ${fit.alpha.toFixed(3)} `));
 
     const chart = page.page.locator("#layer-fit");
     await chart.scrollIntoViewIfNeeded();
-    const box = await chart.boundingBox();
-    await page.page.mouse.move(box.x + 5, box.y + 5);
-    await page.page.waitForTimeout(300);
-    const place = await page.page.evaluate(async (xmin) => {
-      const { getInstanceByDom } = await import(new URL("www/vendor/echarts/echarts.esm.min.js", document.baseURI).href);
-      return getInstanceByDom(document.querySelector("#layer-fit")).convertToPixel({ xAxisIndex: 0 }, xmin);
-    }, fit.xmin);
-    await page.page.mouse.move(box.x + place, box.y + box.height / 2);
+    /** Where the line is, once it is drawn and the mouse on it may drag it. */
+    const { x, y } = await eventually(async () => {
+      const box = await chart.boundingBox();
+      const place = await page.page.evaluate(async (xmin) => {
+        const { getInstanceByDom } = await import(new URL("www/vendor/echarts/echarts.esm.min.js", document.baseURI).href);
+        return getInstanceByDom(document.querySelector("#layer-fit"))?.convertToPixel({ xAxisIndex: 0 }, xmin);
+      }, fit.xmin);
+      assert.ok(Number.isFinite(place), "the chart is drawn");
+      const at = { x: box.x + place, y: box.y + box.height / 2 };
+      await page.page.mouse.move(at.x, at.y - 20);
+      await page.page.mouse.move(at.x, at.y);
+      assert.ok(await chart.evaluate((element) => element.closest(".layer-grab") !== null), "the line can be dragged");
+      return at;
+    });
     await page.page.mouse.down();
-    await page.page.mouse.move(box.x + place - 60, box.y + box.height / 2, { steps: 6 });
+    await page.page.mouse.move(x - 60, y, { steps: 6 });
     await page.page.mouse.up();
     await page.page.waitForSelector("#layer-xmin-reset:enabled");
-    const [, tail] = /(\d+) in the tail/.exec((await says()).replaceAll(",", ""));
+    // of one text: it may still follow the last moves
+    const said = await says();
+    const [, tail] = /(\d+) in the tail/.exec(said.replaceAll(",", ""));
     assert.ok(Number(tail) > fit.tail_len, `${tail} in the tail after a move to the left`);
     const point = curve.find(({ tail_len }) => tail_len === Number(tail));
-    assert.match(await says(), new RegExp(`alpha ${point.alpha.toFixed(3)} `), "the number of the curve, from the engine");
+    assert.match(said, new RegExp(`alpha ${point.alpha.toFixed(3)} `), "the number of the curve, from the engine");
     await page.page.keyboard.press("Escape");
   });
 
@@ -172,6 +187,7 @@ describe("the layer view", () => {
     await done(page);
     assert.equal(await page.page.isVisible("#figure-change"), false, "the baseline has no before and after");
 
+    await page.keeps(JSON.parse(await readFile(join(NATIVE, "report.json"), "utf8")).rows.length);
     const address = `${stage.server.url}#x=1&layer=${encodeURIComponent(second)}&level=8bit`;
     await page.page.goto("about:blank");
     await page.page.goto(address);
@@ -181,26 +197,33 @@ describe("the layer view", () => {
     assert.equal(await page.text("#layer-title"), second);
     assert.equal(await page.page.inputValue("#layer-view-level"), "8bit");
     await page.page.click("#layer-close");
-    assert.deepEqual(await hash(page), { x: "1" }, "other keys stay");
+    await eventually(async () => assert.deepEqual(await hash(page), { x: "1" }, "other keys stay"));
     await page.settled();
   });
 
-  for (const [where, url] of [["with threads", () => stage.server.url], ["with a single thread", () => stage.bare.url]]) {
+  for (const [where, options] of [
+    ["with threads", {}],
+    // without the service worker that would bring the threads, and load the page again
+    ["with a single thread", { url: () => stage.bare.url, options: { serviceWorkers: "block" }, complaints: [/blocked by Playwright/] }],
+  ]) {
     onPage(`opens while an analysis runs ${where}, which goes on to its end`, async (page) => {
       const path = join(stage.folder, `running-${where.length}.safetensors`);
       await writeFile(path, safetensors([matrix("small.weight", 64, 96, 99), ...Array.from({ length: 60 }, (_, i) => matrix(`layer.${String(i).padStart(2, "0")}.weight`, 512, 512, i + 1))]));
+      assert.match(await page.text("#engine"), where === "with threads" ? /with \d+ threads/ : /with a single thread: this server /);
       await page.give(path);
+      const readOn = await page.hold(4 * 512 * 512, 40);
       await page.page.click("#analyze");
       await page.finished(1);
       await choose(page, "small", "4bit");
       assert.equal(await page.runStatus(), "running", "the run was still going on");
+      await readOn();
       assert.equal((await values(page)).Alpha.length, 2);
       await page.page.keyboard.press("Escape");
       await page.settled();
       assert.equal(await page.runStatus(), "complete");
       assert.match(await page.text("#progress-text"), /^61 of 61 layers/);
       assert.equal(await page.alert(), "");
-    }, { url });
+    }, options);
   }
 
   onPage("names are text, a layer without a fit says why, and a file that is gone is one sentence", async (page) => {
@@ -232,16 +255,26 @@ describe("the layer view", () => {
     onPage(`${name}: screenshots of the layer view`, async (page) => {
       await mkdir(SHOTS, { recursive: true });
       await openLayer(page, LAYER, LEVEL);
-      await page.page.waitForTimeout(700);
+      await drawn(page);
       await page.page.screenshot({ path: join(SHOTS, `${name}-layer.png`) });
       const body = page.page.locator("#layer-view .layer-body");
-      assert.ok(await body.evaluate((body) => body.scrollWidth <= body.clientWidth), "nothing sticks out sideways");
+      await eventually(async () => assert.ok(await body.evaluate((body) => body.scrollWidth <= body.clientWidth), "nothing sticks out sideways"));
       await page.page.setViewportSize({ width: options.viewport?.width ?? 1280, height: name === "phone" ? 4300 : 2400 });
-      await page.page.waitForTimeout(900);
+      await drawn(page);
       await page.page.locator("#layer-view").screenshot({ path: join(SHOTS, `${name}-layer-whole.png`) });
     }, { options });
   }
 });
+
+/** Until every picture of the view that is in sight is drawn as wide as its place. */
+function drawn(page) {
+  return page.page.waitForFunction(() =>
+    Array.from(document.querySelectorAll("#layer-view .chart")).every((chart) => {
+      const { top, width } = chart.getBoundingClientRect();
+      return width === 0 || top > innerHeight || chart.querySelector("canvas")?.getBoundingClientRect().width === chart.clientWidth;
+    }),
+  );
+}
 
 /** Keys in one order: the engine's objects and JSON's have their own. */
 function sorted(value) {

@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe } from "node:test";
 import { SHOTS, onPage } from "./frame.mjs";
+import { eventually } from "./page.mjs";
 
 /** The part of the page that www/picture.png shows: from the results' heading to the end of the map. @param {import("playwright-core").Page} page */
 async function overview(page) {
@@ -22,9 +23,9 @@ describe("looks", () => {
       await page.page.screenshot({ path: join(SHOTS, `${name}-empty.png`), fullPage: true });
       await page.demo();
       assert.equal(await page.alert(), "");
-      await page.page.waitForSelector("#chart-distribution canvas");
-      await page.page.waitForTimeout(1000);
-      assert.ok(await page.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out sideways");
+      for (const chart of ["trade", "summary", "heat", "layers", "distribution", "spread"]) await page.page.waitForSelector(`#chart-${chart} canvas`);
+      await page.page.waitForTimeout(1000); // for people to look at: what is drawn last is drawn
+      await eventually(async () => assert.ok(await page.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing sticks out sideways"));
       await page.page.screenshot({ path: join(SHOTS, `${name}-results.png`), fullPage: true });
       if (name === "light") await page.page.screenshot({ path: join(SHOTS, "picture.png"), fullPage: true, clip: await overview(page.page) });
     }, { options });

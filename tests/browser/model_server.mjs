@@ -11,7 +11,7 @@ const good = (files) => ({
   etag: '"one"',
   /** Status for every answer in place of the file. @type {number | null} */
   status: null,
-  /** What becomes of the nth range request: "drop" breaks the connection in the middle. @type {(n: number) => "drop" | number | null} */
+  /** What becomes of the nth request, of a range from `begin` on: "drop" breaks the connection in the middle. @type {(n: number, begin: number) => "drop" | number | null} */
   fate: () => null,
   /** What the request of a range waits for before it is answered. @type {(begin: number, end: number) => Promise<void> | null} */
   pause: () => null,
@@ -40,7 +40,7 @@ export async function serveModels() {
     }
     const headers = { ...(site.cors ? { "Access-Control-Allow-Origin": "*" } : {}), ...(site.cors && site.exposed ? { "Access-Control-Expose-Headers": "ETag, Content-Range" } : {}), ETag: site.etag };
     const file = site.files[path];
-    const fate = request.method === "HEAD" ? null : site.fate(site.asked++);
+    const fate = request.method === "HEAD" ? null : site.fate(site.asked++, Number(range?.[1] ?? 0));
     const status = site.status ?? (typeof fate === "number" ? fate : file ? null : 404);
     if (status) return response.writeHead(status, headers).end();
     if (request.method === "HEAD" || !range || !site.ranges) {
@@ -54,6 +54,8 @@ export async function serveModels() {
     site.sent.push({ path, begin, end });
     response.end(file.subarray(begin, end));
   });
+  // A connection is never closed at the moment at which the browser uses it again.
+  Object.assign(server, { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   site.url = `http://127.0.0.1:${server.address().port}/`;
   return site;

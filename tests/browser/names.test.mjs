@@ -18,8 +18,7 @@ describe("names from files are text", () => {
     const shown = (await page.table("#layers-table")).slice(1).map(([name]) => name);
     assert.deepEqual(shown.toSorted(), ['<img src=x onerror="window.hacked=1">', "<script>window.hacked=1</script>", "bell\\u{7} and \\u{202e}reversed", 'a,b"c\\u{a}d'].toSorted());
 
-    const tips = await page.tooltips("#chart-layers");
-    for (const name of shown) assert.ok(tips.includes(name), `${name} is not in ${tips}`);
+    await page.tooltips("#chart-layers", shown);
 
     const inside = "main :is(img, b, script)";
     assert.equal(await page.page.locator(inside).count(), 0);

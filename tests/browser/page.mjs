@@ -1,14 +1,33 @@
 // The page under test, driven as a user would.
+import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 /** The longest that one step may take on a slow machine, and one analysis. */
-const STEP = 30_000;
+const STEP = 90_000;
 const PATIENCE = 240_000;
+/** How often what is waited for is looked at, where the page itself can't be asked to wait. */
+const LOOK_MS = 50;
+/** See frame.mjs. */
+const SLOWER = Number(process.env.HEAVYTAIL_SLOWER || 1);
+const LATER = Number(process.env.HEAVYTAIL_LATER || 0);
 
 export function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: FLAGS });
+  return chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: FLAGS, slowMo: LATER });
+}
+
+/** Asserts what comes to be so a moment later. @param {() => Promise<void>} check @param {number} [patience] milliseconds */
+export async function eventually(check, patience = STEP) {
+  const end = Date.now() + patience;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
 }
 
 /**
@@ -30,13 +49,26 @@ export async function openIn(context, url) {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
+  // From the start dialogs for files are caught. That they are is a message to the page like others: sent only when one is about to open, it may be
+  // overtaken by the key that opens it, and then the browser's own dialog opens, of which no test hears.
+  page.on("filechooser", () => {});
   await page.addInitScript(() => {
     // how much moved without the user's doing
-    window.shifted = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
-    }).observe({ type: "layout-shift", buffered: true });
+    let shifted = 0;
+    const count = (entries) => {
+      for (const entry of entries) if (!entry.hadRecentInput) shifted += entry.value;
+    };
+    const observer = new PerformanceObserver((list) => count(list.getEntries()));
+    observer.observe({ type: "layout-shift", buffered: true });
+    window.shifted = async (from) => {
+      // what was just changed is painted before the second frame begins
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      count(observer.takeRecords());
+      if (from !== undefined) shifted = from;
+      return shifted;
+    };
   });
+  if (SLOWER > 1) await (await context.newCDPSession(page)).send("Emulation.setCPUThrottlingRate", { rate: SLOWER });
   await page.goto(url);
   await page.waitForSelector("body[data-phase=idle]");
   return new Page(page, complaints);
@@ -58,13 +90,9 @@ class Page {
     await this.settled();
   }
 
-  /**
-   * Hands files to the dialog that `open` opens. That dialogs are caught is a message to the page like others, which a key pressed right after
-   * it overtakes when the page is busy: then the browser's own dialog opens, and no test hears of it. So the page is asked something in between.
-   */
+  /** Hands files to the dialog that `open` opens. */
   async pick(open, files) {
-    const chosen = this.page.waitForEvent("filechooser");
-    const [chooser] = await Promise.all([chosen, this.page.evaluate(() => {}).then(open)]);
+    const [chooser] = await Promise.all([this.page.waitForEvent("filechooser"), open()]);
     await chooser.setFiles(files);
     await this.settled();
   }
@@ -103,6 +131,81 @@ class Page {
     await this.page.waitForFunction((layers) => Number.parseInt(document.getElementById("progress-text").textContent) >= layers, layers, { timeout: PATIENCE });
   }
 
+  /**
+   * Lets the engine read so many tensors of this size in bytes; the next ones wait until the answer is called with how many more may be read (all if
+   * nothing is said). So a run goes on for as long as a test wants, however fast the machine is. It holds the worker there is: the next one reads all.
+   * @param {number} bytes @param {number} count
+   */
+  async hold(bytes, count) {
+    const worker = this.page.workers().findLast((worker) => worker.url().endsWith("/www/worker.js"));
+    await worker.evaluate(
+      ({ bytes, count }) => {
+        const read = Blob.prototype.arrayBuffer;
+        const waiting = [];
+        self.mayRead = (more) => {
+          for (count += more; count > 0 && waiting.length > 0; count -= 1) waiting.shift()();
+        };
+        Blob.prototype.arrayBuffer = async function () {
+          if (this.size === bytes && count > 0) count -= 1;
+          else if (this.size === bytes) await new Promise((resolve) => waiting.push(resolve));
+          return read.call(this);
+        };
+      },
+      { bytes, count },
+    );
+    return (more = Infinity) => worker.evaluate((more) => self.mayRead(more), more);
+  }
+
+  /**
+   * Cancels, and waits until it says so: how many milliseconds after the press, as the page sees it.
+   * @param {string} button @param {"run" | "pairs"} what stops
+   */
+  async stops(button, what) {
+    const [took] = await Promise.all([
+      this.page.evaluate(
+        ({ button, what }) =>
+          new Promise((resolve) => {
+            let asked = NaN;
+            document.querySelector(button).addEventListener("click", ({ timeStamp }) => (asked = timeStamp), { capture: true });
+            new MutationObserver(() => document.body.dataset[what] === "cancelled" && resolve(performance.now() - asked)).observe(document.body, { attributes: true });
+          }),
+        { button, what },
+      ),
+      this.page.click(button),
+    ]);
+    await this.settled();
+    return took;
+  }
+
+  /** How much has moved without the user's doing. */
+  shifted() {
+    return this.page.evaluate(() => window.shifted());
+  }
+
+  /** What moved until now doesn't count. */
+  async forgetShifts() {
+    await this.page.evaluate(() => window.shifted(0));
+  }
+
+  /** How many rows this browser keeps, and how many runs that came to their end. @returns {Promise<{rows: number, complete: number}>} */
+  kept() {
+    return this.page.evaluate(async () => {
+      // to open it would make it
+      if (!(await indexedDB.databases()).some(({ name }) => name === "heavytail")) return { rows: 0, complete: 0 };
+      const wait = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+      const database = await wait(indexedDB.open("heavytail"));
+      const transaction = database.transaction(["runs", "rows"]);
+      const [rows, runs] = await Promise.all([wait(transaction.objectStore("rows").count()), wait(transaction.objectStore("runs").getAll())]);
+      database.close();
+      return { rows, complete: runs.filter(({ complete }) => complete).length };
+    });
+  }
+
+  /** Until the rows of a whole run are written, and nothing else. @param {number} rows */
+  async keeps(rows) {
+    await eventually(async () => assert.deepEqual(await this.kept(), { rows, complete: 1 }));
+  }
+
   alert() {
     return this.page.evaluate(() => document.getElementById("alert-text")?.textContent ?? "");
   }
@@ -115,19 +218,21 @@ class Page {
     return this.page.evaluate(() => document.body.dataset.run);
   }
 
-  /** What tooltips say while the mouse passes over a chart. @param {string} selector */
-  async tooltips(selector) {
+  /** Moves the mouse over a chart until its tooltips have said all this. @param {string} selector @param {string[]} words */
+  async tooltips(selector, words) {
     const chart = this.page.locator(selector);
     await chart.locator("canvas").first().waitFor();
     await chart.scrollIntoViewIfNeeded();
-    const box = await chart.boundingBox();
     const seen = new Set();
-    for (let x = 0.05; x < 1; x += 0.1) {
-      await this.page.mouse.move(box.x + box.width * x, box.y + box.height * 0.5, { steps: 2 });
-      await this.page.waitForTimeout(150);
+    const lacking = () => words.filter((word) => ![...seen].some((tip) => tip.includes(word)));
+    let at = 0;
+    await eventually(async () => {
+      const box = await chart.boundingBox(); // anew: the page may still scroll
+      at = (at + 0.03) % 1;
+      await this.page.mouse.move(box.x + box.width * at, box.y + box.height * 0.5, { steps: 2 });
       for (const tip of await chart.locator(".chart-tip").allTextContents()) seen.add(tip);
-    }
-    return [...seen].join(" | ");
+      assert.deepEqual(lacking(), [], `not in ${[...seen].join(" | ")}`);
+    });
   }
 
   /** The cells of a table, its head first. */

@@ -8,6 +8,7 @@ import { ADAPTER } from "./adapters.mjs";
 import { findings } from "./axe.mjs";
 import { DEMO, NATIVE, ROOT, SHOTS, named, onPage, small, stage } from "./frame.mjs";
 import { serveModels } from "./model_server.mjs";
+import { eventually } from "./page.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 
 const PATIENCE = 120_000;
@@ -94,7 +95,7 @@ describe("two models compared", () => {
     await page.page.waitForFunction((name) => document.getElementById("pair-title").textContent !== name, row.name);
     await page.page.waitForSelector("#pair-view[data-state=done]", { timeout: PATIENCE });
     await page.page.keyboard.press("Escape");
-    assert.equal(await page.page.evaluate(() => document.activeElement.textContent), row.name, "focus is back on what opened it");
+    await eventually(async () => assert.equal(await page.page.evaluate(() => document.activeElement.textContent), row.name, "focus is back on what opened it"));
   });
 
   onPage("eigenvalues of both sides are the engine's: their sums are the squared norms, their largest the ratio", async (page) => {
@@ -169,17 +170,15 @@ describe("two models compared", () => {
     await writeFile(second, many(60, 512, 0.05));
     await page.give(first);
     await giveSecond(page, second);
+    await page.hold(4 * 512 * 512, 24); // two a weight
     await page.page.click("#compare");
     await page.page.waitForFunction(() => Number.parseInt(document.getElementById("pair-count").textContent) >= 2, undefined, { timeout: PATIENCE });
     assert.equal(await status(page), "running");
     assert.match(await page.text("#pairs-progress-text"), /^\d+ of 60 weights · \d+:\d\d · /);
     assert.equal(await page.page.isDisabled("#analyze"), true, "one thing runs at a time");
     assert.equal(await page.page.isDisabled("#cancel"), true);
-    const asked = Date.now();
-    await page.page.click("#compare-cancel");
-    await page.page.waitForSelector("body[data-pairs=cancelled]");
-    assert.ok(Date.now() - asked < 2000, "it stops at once");
-    await page.settled();
+    const took = await page.stops("#compare-cancel", "pairs");
+    assert.ok(took < 2000, `it stops at once, not after ${took} ms`);
     const kept = await weights(page);
     assert.ok(kept >= 2 && kept < 60, `${kept} weights of 60 are kept`);
     const report = JSON.parse(await page.download("pairs.json"));
@@ -254,9 +253,11 @@ describe("two models that don't go together", () => {
     await writeFile(second, model);
     await page.give(first);
     await giveSecond(page, second);
+    const readOn = await page.hold(data.length, 12); // two a weight
     await page.page.click("#compare");
     await page.page.waitForFunction(() => Number.parseInt(document.getElementById("pairs-progress-text").textContent) >= 1, undefined, { timeout: PATIENCE });
     await rm(second);
+    await readOn();
     await page.settled();
     assert.equal(await status(page), "complete");
     const rows = (await page.table("#pairs-table")).slice(1).map((cells) => cells.join(" "));
@@ -286,7 +287,7 @@ describe("one model as the base of another", () => {
     const before = await page.table("#layers-table");
     await page.analyze();
     assert.notDeepEqual(await page.table("#layers-table"), before);
-    await page.page.waitForTimeout(800);
+    await page.keeps(6 * (before.length - 1));
     await page.page.reload();
     await page.page.waitForSelector("body[data-phase=idle]");
     await page.give(join(COMBINED, "tuned.safetensors"));
@@ -340,8 +341,8 @@ describe("for everybody", () => {
     await page.page.locator("#chart-pair-errors canvas").first().waitFor();
     await unfold(page);
     assert.deepEqual(await findings(page), [], "compared");
-    const over = await page.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    assert.equal(over, 0, "the page doesn't scroll sideways");
+    const over = () => page.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    await eventually(async () => assert.equal(await over(), 0, "the page doesn't scroll sideways"));
     await page.page.locator("#pairs-table button.layer-open").first().click();
     await page.page.waitForSelector("#pair-view[data-state=done]");
     await unfold(page);
@@ -372,6 +373,6 @@ describe("for everybody", () => {
     await page.page.keyboard.press("Enter");
     await page.page.waitForSelector("#pair-view[data-state=done]");
     await page.page.keyboard.press("Escape");
-    assert.ok(await page.page.evaluate(() => document.activeElement.matches("#pairs-table button.layer-open")));
+    await page.page.waitForFunction(() => document.activeElement.matches("#pairs-table button.layer-open"));
   });
 });

@@ -47,9 +47,11 @@ export async function serve(root, { isolated = true, prefix = "/", compress = fa
         ? { "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" }
         : { "Cache-Control": "max-age=600" }),
     });
-    const content = createReadStream(file);
+    const content = createReadStream(file).on("error", () => response.destroy());
     (compress ? content.pipe(createGzip()) : content).pipe(response);
   });
+  // A connection is never closed at the moment at which the browser uses it again.
+  Object.assign(server, { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   site.url = `http://127.0.0.1:${server.address().port}${encodeURI(prefix)}`;
   return site;

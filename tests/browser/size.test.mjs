@@ -23,7 +23,7 @@ describe("the size", () => {
     const begun = stage.server.requests.length;
     await page.page.reload();
     await page.page.waitForSelector("body[data-phase=idle]");
-    await page.page.waitForTimeout(300);
+    await page.page.waitForLoadState("networkidle");
     const asked = [...new Set(stage.server.requests.slice(begun))].map((path) => (path === "/" ? "index.html" : path.slice(1)));
     assert.ok(asked.includes("heavytail_bg.wasm") && asked.includes("www/main.js"));
     assert.deepEqual(asked.filter((path) => /vendor|demo|plain/.test(path)), []);

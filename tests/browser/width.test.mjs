@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe } from "node:test";
 import { named, onPage } from "./frame.mjs";
+import { eventually } from "./page.mjs";
 import { matrix, safetensors } from "./safetensors.mjs";
 
 const WIDTHS = [1600, 1400, 1280, 1100, 980, 860, 740, 720, 600, 480, 375];
@@ -21,26 +22,25 @@ async function sticksOut(page) {
   });
 }
 
-/** Charts whose drawing isn't as wide as their place, each looked at. @param {import("playwright-core").Page} page */
-async function misdrawn(page) {
-  const wrong = [];
+/** Looks at each chart until its drawing is as wide as its place. @param {import("playwright-core").Page} page @param {string} state */
+async function drawnAnew(page, state) {
   for (const chart of await page.locator(".chart:has(canvas)").all()) {
     await chart.scrollIntoViewIfNeeded();
-    const fits = () => chart.evaluate((element) => element.querySelector("canvas").getBoundingClientRect().width === element.clientWidth);
-    for (let tries = 0; !(await fits()) && tries < 100; tries += 1) await page.waitForTimeout(50);
-    if (!(await fits())) wrong.push(await chart.getAttribute("id"));
+    await eventually(async () => {
+      const [id, drawn, wide] = await chart.evaluate((element) => [element.id, element.querySelector("canvas").getBoundingClientRect().width, element.clientWidth]);
+      assert.equal(drawn, wide, `${id}: ${state}`);
+    });
   }
-  return wrong;
 }
 
 /** Narrower step by step, and back. @param {import("playwright-core").Page} page @param {string} state */
 async function resized(page, state) {
   for (const width of [...WIDTHS, ...WIDTHS.toReversed()]) {
     await page.setViewportSize({ width, height: 900 });
-    assert.deepEqual(await sticksOut(page), [], `${state}, ${width} px`);
-    if (width === 1100 || width === 375) assert.deepEqual(await misdrawn(page), [], `${state}, ${width} px`);
+    await eventually(async () => assert.deepEqual(await sticksOut(page), [], `${state}, ${width} px`));
+    if (width === 1100 || width === 375) await drawnAnew(page, `${state}, ${width} px`);
   }
-  assert.deepEqual(await misdrawn(page), [], `${state}, wide again`);
+  await drawnAnew(page, `${state}, wide again`);
 }
 
 describe("a window made narrower, and wide again", () => {

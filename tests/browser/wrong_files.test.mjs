@@ -119,9 +119,11 @@ describe("what may be wrong with a file", () => {
     const data = matrix("", 48, 40_000, 8).data;
     await writeFile(path, safetensors(Array.from({ length: 40 }, (_, i) => ({ name: `layer.${i + 10}.weight`, shape: [48, 40_000], data }))));
     await page.give(path);
+    const readOn = await page.hold(data.length, 8);
     await page.page.click("#analyze");
     await page.finished(1);
     await rm(path);
+    await readOn();
     await page.settled();
     assert.equal(await page.runStatus(), "complete");
     await page.page.selectOption("#layer-level", "");

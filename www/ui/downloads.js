@@ -18,6 +18,7 @@ export function downloads() {
   const buttons = FILES.map(([name, about]) => make("button", { type: "button", title: about, "data-file": name, onclick: () => tell("want", name) }, name));
   const copied = make("span", { className: "spoken", role: "status" });
   const link = make("button", { type: "button", id: "copy-link", title: "The settings are in the link, nothing of the model is", onclick: () => tell("link") }, "Copy link to settings");
+  let reverting = 0;
   const element = make("div", { className: "downloads" }, make("span", { className: "quiet" }, "Download"), make("div", { className: "buttons" }, ...buttons, link), copied);
   return {
     element,
@@ -30,7 +31,8 @@ export function downloads() {
     copied(done) {
       link.textContent = done ? "Link copied" : "The link is in the address bar";
       copied.textContent = link.textContent;
-      setTimeout(() => (link.textContent = "Copy link to settings"), done ? 2000 : 6000);
+      clearTimeout(reverting); // of the time before, which would take these words away
+      reverting = setTimeout(() => (link.textContent = "Copy link to settings"), done ? 2000 : 6000);
     },
     /** @param {string} name @param {string} text */
     save(name, text) {

@@ -1,47 +1,18 @@
 // @ts-check
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
- * @import { Options, Head, Row, ComparisonRow, Verdict, Progress, Status, Engine, News, Estimate, Source, DetailPart, Fit, PairNews, PairReport, PairRow, PairSpectra } from "./types.js"
+ * @import { Options, Head, Row, Progress, Status, Engine, News, Estimate, DetailPart, Fit, PairNews, PairReport, PairRow, PairSpectra } from "./types.js"
+ * @import { Model, Pairs, Run } from "./session.js"
  */
-import { Messenger, RemoteError } from "./messenger.js";
+import { Connection, HARMLESS, sentence } from "./connection.js";
+import { RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
-
-/** Errors that name a fault of the file or of a setting: the worker is as good as before. */
-const HARMLESS = new Set(["format", "limit", "unsupported", "options", "numeric", "read", "network", "files"]);
+import { optionsOf, speedKey } from "./session.js";
 
 /** With more rows than this their way to the worker would be felt while settings are changed. */
 const KEPT_FOR_ESTIMATE = 3000;
 
-/** Threads that don't start block their worker, so it is the page that gives up on them. */
-const THREADS_PATIENCE_MS = 15_000;
-
 /**
- * @typedef {object} Model
- * @property {Source[]} files
- * @property {Head} head
- * @property {number} ignored files that were given but are no part of the model
- * @property {number | null} lora_alpha what an adapter's settings beside it say of its scale
- *
- * @typedef {object} Run what the results below the model show
- * @property {Head} head
- * @property {Row[]} rows
- * @property {ComparisonRow[]} comparison
- * @property {Verdict | null} verdict
- * @property {Model | null} model whose rows these are
- * @property {Model | null} base from which they are the differences, or to which adapters were added
- * @property {Progress} progress
- * @property {"running" | Status} status
- * @property {number} began milliseconds, as performance.now() counts
- *
- * @typedef {object} Pairs the comparison of two models
- * @property {Model} first
- * @property {Model} second
- * @property {Options} options
- * @property {PairReport | null} report of what is finished
- * @property {Progress} progress
- * @property {"running" | Status} status
- * @property {number} began as of a run
- *
  * @typedef {"engine" | "phase" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "alert"} Change
  */
 
@@ -65,13 +36,7 @@ export class Controller {
   /** One sentence, or "" when all is well. */
   alert = "";
 
-  #wanted;
-  /** @type {Messenger | null} */
-  #messenger = null;
-  #started = Promise.resolve();
-  #renewals = 0;
-  /** Whether the worker has answered anything since it was started. */
-  #served = false;
+  #connection;
   #openings = 0;
   /** The last analysis, until it ends. */
   #analysis = Promise.resolve();
@@ -82,7 +47,21 @@ export class Controller {
 
   /** @param {number} threads how many the page would like */
   constructor(threads) {
-    this.#wanted = threads;
+    this.#connection = new Connection(threads, {
+      started: (engine) => {
+        this.engine = engine;
+        this.#tell("engine");
+        if (this.phase === "starting") this.#enter("idle");
+      },
+      lost: (told) => {
+        // Unless what it was asked for has said more.
+        if (this.alert === "") this.#say(told);
+      },
+      broken: (error) => {
+        this.#enter("broken");
+        this.#say(`HeavyTail can't start in this browser: ${sentence(error)}`);
+      },
+    });
   }
 
   /**
@@ -95,34 +74,7 @@ export class Controller {
   }
 
   start() {
-    this.#started = this.#start();
-    return this.#started;
-  }
-
-  /** Starts a worker, without threads if it must. @returns {Promise<void>} */
-  async #start() {
-    this.#messenger = new Messenger(new URL("./worker.js", import.meta.url));
-    const mine = this.#messenger;
-    const impatience = this.#wanted > 1 ? setTimeout(() => mine.abort(), THREADS_PATIENCE_MS) : 0;
-    try {
-      this.engine = await mine.request("start", { threads: this.#wanted });
-      this.#served = false;
-      mine.watchThreads(this.engine?.threads ?? 1);
-      mine.onlost = (reason) => this.#replace(mine, reason);
-      this.#tell("engine");
-      if (this.phase === "starting") this.#enter("idle");
-    } catch (error) {
-      if (mine !== this.#messenger) return;
-      mine.abort();
-      if (this.#wanted > 1) {
-        this.#wanted = 1;
-        return this.#start();
-      }
-      this.#enter("broken");
-      this.#say(`HeavyTail can't start in this browser: ${sentence(error)}`);
-    } finally {
-      clearTimeout(impatience);
-    }
+    return this.#connection.start();
   }
 
   /**
@@ -174,9 +126,9 @@ export class Controller {
     this.#say("");
     try {
       const { files, ignored, adapter } = chooseModel(await give());
-      await this.#started;
+      await this.#connection.started;
       // Whether it has adapters, or goes with a base, is a question to the run.
-      const { head, lora_alpha } = await this.#request("describe", { files, adapter, options: { ...options(), peft: "no" } });
+      const { head, lora_alpha } = await this.#connection.request("describe", { files, adapter, options: { ...options(), peft: "no" } });
       return stale() ? null : { files, head, ignored, lora_alpha };
     } catch (error) {
       if (!stale()) this.#fail(error, "This model can't be opened");
@@ -206,7 +158,7 @@ export class Controller {
     const began = performance.now();
     try {
       const base = this.#base();
-      await this.#request("analyze", { files: this.model.files, base: base?.files ?? null, options, kept: this.#kept() }, (/** @type {News} */ news) => {
+      await this.#connection.request("analyze", { files: this.model.files, base: base?.files ?? null, options, kept: this.#kept() }, (/** @type {News} */ news) => {
         if (news.head) run = this.#begin(news.head, base);
         if (run) this.#receive(run, news);
       });
@@ -234,7 +186,7 @@ export class Controller {
     let pairs = null;
     const began = performance.now();
     try {
-      await this.#request("pairs", { files: first.files, second: second.files, options }, (/** @type {PairNews} */ { report, progress }) => {
+      await this.#connection.request("pairs", { files: first.files, second: second.files, options }, (/** @type {PairNews} */ { report, progress }) => {
         if (!pairs && progress) {
           this.pairs = pairs = { first, second, options, report: null, progress, status: "running", began };
           this.#tell("pairs");
@@ -258,21 +210,21 @@ export class Controller {
   /** What both opened models have in common. @param {Options} options @returns {Promise<{report: PairReport, progress: Progress}>} */
   async match(options) {
     if (!this.model || !this.second) throw new RemoteError({ name: "cancelled", message: "no second model" });
-    return this.#request("match", { files: this.model.files, second: this.second.files, options });
+    return this.#connection.request("match", { files: this.model.files, second: this.second.files, options });
   }
 
   /** Both spectra of a weight of the comparison. @param {PairRow} row @returns {Promise<PairSpectra>} */
   async pairSpectra({ name, quantized_name }) {
     if (!this.pairs) throw new RemoteError({ name: "cancelled", message: "no comparison" });
     const { first, second, options } = this.pairs;
-    return this.#request("spectra", { files: first.files, second: second.files, options, name, quantized_name });
+    return this.#connection.request("spectra", { files: first.files, second: second.files, options, name, quantized_name });
   }
 
   /** @param {string} kind one of the files the engine can write of a comparison @returns {Promise<string | null>} */
   async exportPairs(kind) {
     if (!this.pairs?.report || this.pairs.status === "running") return null;
     try {
-      return await this.#request("export_pairs", { report: this.pairs.report, kind });
+      return await this.#connection.request("export_pairs", { report: this.pairs.report, kind });
     } catch (error) {
       this.#fail(error, `${kind} can't be written`);
       return null;
@@ -281,7 +233,7 @@ export class Controller {
 
   /** What tells the opened files from others. @returns {Promise<string | null>} */
   async fingerprint() {
-    return this.model && this.#request("fingerprint", { files: this.model.files });
+    return this.model && this.#connection.request("fingerprint", { files: this.model.files });
   }
 
   /** Shows rows of an earlier run over the opened model; the next run goes on from them. @param {Head} head @param {Row[]} rows @param {Status} status */
@@ -318,7 +270,7 @@ export class Controller {
     if (![...this.model.files, ...(base ?? [])].every((file) => file instanceof File)) return { layers: this.model.head.layers.length, levels: options.quantizations.split(",").length, seconds: null, measured: "" };
     const way = speedKey(options);
     const sample = !this.#speeds.has(way);
-    const answer = /** @type {Estimate} */ (await this.#request("estimate", { files: this.model.files, base, options, sample, kept: this.#kept(KEPT_FOR_ESTIMATE) }));
+    const answer = /** @type {Estimate} */ (await this.#connection.request("estimate", { files: this.model.files, base, options, sample, kept: this.#kept(KEPT_FOR_ESTIMATE) }));
     if (answer.sample) this.#speeds.set(way, { speed: answer.sample.work / answer.sample.seconds, measured: `measured on ${answer.sample.name}` });
     const known = this.#speeds.get(way);
     return { layers: answer.layers, levels: answer.levels, seconds: known ? answer.work / known.speed : null, measured: known?.measured ?? "" };
@@ -326,7 +278,7 @@ export class Controller {
 
   /** These layers first, of those that are not computed yet. @param {number[]} layers by id */
   prioritize(layers) {
-    if (this.phase === "running" && this.running === "run") void this.#messenger?.request("prioritize", { layers }).catch(() => {});
+    if (this.phase === "running" && this.running === "run") this.#connection.post("prioritize", { layers });
   }
 
   /** Goes on with other levels, layers or settings: what is finished and still wanted stays. @param {Options} options */
@@ -339,7 +291,7 @@ export class Controller {
 
   /** Stops the running analysis now; finished rows stay. */
   cancel() {
-    if (this.phase === "running") this.#renew();
+    if (this.phase === "running") this.#connection.renew();
   }
 
   /**
@@ -350,7 +302,7 @@ export class Controller {
     if (!this.run || this.run.status === "running") return null;
     const { head, rows, status } = this.run;
     try {
-      return await this.#request("export", { head, rows, status, kind });
+      return await this.#connection.request("export", { head, rows, status, kind });
     } catch (error) {
       this.#fail(error, `${kind} can't be written`);
       return null;
@@ -365,7 +317,7 @@ export class Controller {
   async detail(name, level, onpart) {
     if (!this.run?.model) throw new RemoteError({ name: "files", message: "The file of this run is not open any more: open it again." });
     const { model, base, head } = this.run;
-    await this.#request("detail", { files: model.files, base: base?.files ?? null, options: optionsOf(head.settings), name, level }, onpart);
+    await this.#connection.request("detail", { files: model.files, base: base?.files ?? null, options: optionsOf(head.settings), name, level }, onpart);
   }
 
   /**
@@ -374,12 +326,12 @@ export class Controller {
    * @returns {Promise<Fit | null>}
    */
   refit(eigenvalues, xmin, xmax) {
-    return this.#request("refit", { eigenvalues, xmin, xmax });
+    return this.#connection.request("refit", { eigenvalues, xmin, xmax });
   }
 
   /** Ends a detail that is under way. */
   rest() {
-    void this.#messenger?.request("rest").catch(() => {});
+    this.#connection.post("rest");
   }
 
   dismiss() {
@@ -431,52 +383,13 @@ export class Controller {
   async #compareAgain(run) {
     if (run.rows.length === 0) return;
     try {
-      const { comparison, verdict } = await this.#request("compare", { head: run.head, rows: run.rows });
+      const { comparison, verdict } = await this.#connection.request("compare", { head: run.head, rows: run.rows });
       if (run !== this.run) return;
       Object.assign(run, { comparison, verdict });
       this.#tell("comparison");
     } catch {
       // the rows are there, and the next request will say what is wrong
     }
-  }
-
-  /** A fresh worker in place of the old one. */
-  #renew() {
-    this.#renewals += 1;
-    this.#messenger?.abort();
-    void this.start();
-  }
-
-  /**
-   * @param {string} kind
-   * @param {object} payload
-   * @param {(news: any) => void} [onnews]
-   */
-  async #request(kind, payload, onnews) {
-    const renewals = this.#renewals;
-    await this.#started;
-    if (renewals !== this.#renewals || !this.#messenger || this.phase === "broken") throw new RemoteError({ name: "cancelled", message: "cancelled" });
-    const messenger = this.#messenger;
-    try {
-      const answer = await messenger.request(kind, payload, onnews);
-      this.#served = true;
-      return answer;
-    } catch (error) {
-      const name = error instanceof Error ? error.name : "";
-      if (name !== "cancelled" && !HARMLESS.has(name)) this.#replace(messenger, error);
-      throw error;
-    }
-  }
-
-  /** A fresh worker in place of one that failed. @param {Messenger} lost @param {unknown} error */
-  #replace(lost, error) {
-    if (lost !== this.#messenger) return;
-    const told = sentence(error);
-    // Unless what it was asked for has said more.
-    if (this.alert === "") this.#say(`${told[0].toUpperCase()}${told.slice(1)} It was started again, and what is finished stays.`);
-    lost.abort(error instanceof Error ? error : new Error(told));
-    if (!this.#served) this.#wanted = 1; // threads that die again and again are none
-    this.#renew();
   }
 
   /** @param {unknown} error @param {string} what */
@@ -503,22 +416,4 @@ export class Controller {
   #tell(change, what) {
     for (const fn of this.#listeners.get(change) ?? []) fn(what);
   }
-}
-
-/** What changes how fast work is done, beside how much there is. @param {Options} options */
-function speedKey(options) {
-  return JSON.stringify({ ...options, quantizations: "", layers: "" });
-}
-
-/** The options that a run's settings come from. @param {Head["settings"]} settings */
-function optionsOf({ measures, spectrum, ...settings }) {
-  const read = (/** @type {string} */ text) => (/^(true|false|-?[\d.]+(e-?\d+)?)$/.test(text) ? JSON.parse(text) : text);
-  return { ...settings, svd: spectrum === "svd", ...Object.fromEntries(Object.entries(measures ?? {}).map(([name, text]) => [name, read(text)])) };
-}
-
-/** @param {unknown} error */
-export function sentence(error) {
-  const text = error instanceof Error ? error.message : String(error);
-  const told = error instanceof RemoteError && !HARMLESS.has(error.name) ? `the worker failed (${text.replace(/^Uncaught /, "")})` : text;
-  return /[.!?…]$/.test(told) ? told : `${told}.`;
 }

@@ -1,7 +1,8 @@
 // @ts-check
 /** Builds the page and ties widgets and controller together. */
 import { filesOfAddress } from "./address.js";
-import { Controller, sentence } from "./controller.js";
+import { sentence } from "./connection.js";
+import { Controller } from "./controller.js";
 import { resume } from "./resume.js";
 import { addressBar } from "./ui/address_bar.js";
 import { results } from "./results.js";

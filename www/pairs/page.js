@@ -1,7 +1,7 @@
 // @ts-check
 /** Ties the second model and the comparison to the controller. */
 import { filesOfAddress } from "../address.js";
-import { sentence } from "../controller.js";
+import { sentence } from "../connection.js";
 import { pairView } from "./pair_view.js";
 import { pairResults } from "./results.js";
 import { secondModel } from "./second_model.js";

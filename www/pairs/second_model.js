@@ -72,7 +72,7 @@ export function secondModel() {
       const left = [[found.only_original.length, "only in the model above"], [found.only_quantized.length, "only in this one"]].filter(([n]) => Number(n) > 0);
       match.textContent = `${count(pairs, "weight")} in both models${left.map(([n, where]) => `, ${n} ${where}`).join("")}.`;
     },
-    /** @param {import("../controller.js").Pairs | null} run @param {{busy: boolean, ready: boolean, running: boolean}} state busy: nothing can be opened now; running: the comparison is */
+    /** @param {import("../session.js").Pairs | null} run @param {{busy: boolean, ready: boolean, running: boolean}} state busy: nothing can be opened now; running: the comparison is */
     update(run, { busy, ready, running }) {
       for (const button of [...pick.buttons, close]) button.disabled = busy;
       address.update(busy);

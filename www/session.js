@@ -1,0 +1,44 @@
+// @ts-check
+/**
+ * What is known of an opened model: its files, a run over them, its comparison with another.
+ * @import { ComparisonRow, Head, Options, PairReport, Progress, Row, Source, Status, Verdict } from "./types.js"
+ */
+
+/**
+ * @typedef {object} Model
+ * @property {Source[]} files
+ * @property {Head} head
+ * @property {number} ignored files that were given but are no part of the model
+ * @property {number | null} lora_alpha what an adapter's settings beside it say of its scale
+ *
+ * @typedef {object} Run what the results below the model show
+ * @property {Head} head
+ * @property {Row[]} rows
+ * @property {ComparisonRow[]} comparison
+ * @property {Verdict | null} verdict
+ * @property {Model | null} model whose rows these are
+ * @property {Model | null} base from which they are the differences, or to which adapters were added
+ * @property {Progress} progress
+ * @property {"running" | Status} status
+ * @property {number} began milliseconds, as performance.now() counts
+ *
+ * @typedef {object} Pairs the comparison of two models
+ * @property {Model} first
+ * @property {Model} second
+ * @property {Options} options
+ * @property {PairReport | null} report of what is finished
+ * @property {Progress} progress
+ * @property {"running" | Status} status
+ * @property {number} began as of a run
+ */
+
+/** What changes how fast work is done, beside how much there is. @param {Options} options */
+export function speedKey(options) {
+  return JSON.stringify({ ...options, quantizations: "", layers: "" });
+}
+
+/** The options that a run's settings come from. @param {Head["settings"]} settings */
+export function optionsOf({ measures, spectrum, ...settings }) {
+  const read = (/** @type {string} */ text) => (/^(true|false|-?[\d.]+(e-?\d+)?)$/.test(text) ? JSON.parse(text) : text);
+  return { ...settings, svd: spectrum === "svd", ...Object.fromEntries(Object.entries(measures ?? {}).map(([name, text]) => [name, read(text)])) };
+}

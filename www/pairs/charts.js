@@ -7,12 +7,13 @@ import { chart } from "../charts/chart.js";
 import { mark, palette } from "../charts/palette.js";
 import { frame } from "../charts/picture_parts.js";
 import { events, make, shown } from "../ui/dom.js";
-import { fixed, percent, value } from "../ui/numbers.js";
-import { signed } from "./columns.js";
+import { fixed, percent, signed, value } from "../ui/numbers.js";
 
 /** Groups beyond these are one: there are no more colours. */
 const GROUPS = 7;
 const REST = "others";
+/** A logarithmic axis goes in whole decades: errors that are closer together would lie flat on it. */
+const DECADES_APART = 10;
 
 /**
  * Rows with their place in the original and the group that gives them their colour.

@@ -1,10 +1,9 @@
 // @ts-check
 /** What the comparison of two models has found. @import { LayerInfo, PairReport, Status, Unmatched } from "../types.js" */
 import { events, make, shown } from "../ui/dom.js";
-import { count, fixed, percent, whole } from "../ui/numbers.js";
+import { count, fixed, percent, signed, whole } from "../ui/numbers.js";
 import { save } from "../ui/save.js";
 import { pairCharts } from "./charts.js";
-import { signed } from "./columns.js";
 import { pairTable } from "./pair_table.js";
 import { nameOf } from "./second_model.js";
 

@@ -147,4 +147,11 @@ class Page {
     if (download.suggestedFilename() !== name) throw new Error(`saved as ${download.suggestedFilename()}, not ${name}`);
     return readFile(await download.path());
   }
+
+  /** A picture as the page saves it. @param {string} chart the id of it @returns {Promise<string>} SVG */
+  async picture(chart) {
+    await this.page.locator(`#${chart} canvas`).first().waitFor();
+    const [download] = await Promise.all([this.page.waitForEvent("download"), this.page.click(`.figure:has(> #${chart}) [data-save=svg]`)]);
+    return readFile(await download.path(), "utf8");
+  }
 }

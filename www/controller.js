@@ -2,18 +2,19 @@
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
  * @import { Options, Head, Row, Progress, Status, Engine, News, Estimate, DetailPart, Fit, PairNews, PairReport, PairRow, PairSpectra } from "./types.js"
- * @import { Model, Pairs, Run } from "./session.js"
+ * @import { Model, Pairs, Run, Session } from "./session.js"
  */
 import { Connection, HARMLESS, sentence } from "./connection.js";
 import { RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
-import { optionsOf, speedKey } from "./session.js";
+import { baseOf, keptOf, looksLike, optionsOf, speedKey } from "./session.js";
 
 /** With more rows than this their way to the worker would be felt while settings are changed. */
 const KEPT_FOR_ESTIMATE = 3000;
 
 /**
- * @typedef {"engine" | "phase" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "alert"} Change
+ * "begun" and "found" are told of every run, the rest of the session that is shown.
+ * @typedef {"engine" | "phase" | "sessions" | "begun" | "found" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "alert"} Change
  */
 
 export class Controller {
@@ -21,18 +22,12 @@ export class Controller {
   phase = "starting";
   /** @type {Engine | null} */
   engine = null;
-  /** @type {Model | null} */
-  model = null;
-  /** @type {Run | null} */
-  run = null;
-  /** The model that the opened one is compared with. @type {Model | null} */
-  second = null;
-  /** Whether it is also the base model of runs. */
-  asBase = false;
-  /** @type {Pairs | null} */
-  pairs = null;
-  /** What runs while the phase is "running". @type {"run" | "pairs"} */
-  running = "run";
+  /** The opened models, in the order in which they were opened. @type {Session[]} */
+  sessions = [];
+  /** The one that is shown. @type {Session | null} */
+  session = null;
+  /** What runs while the phase is "running", and in which session: one thing at a time. @type {{what: "run" | "pairs", session: Session} | null} */
+  running = null;
   /** One sentence, or "" when all is well. */
   alert = "";
 
@@ -64,9 +59,31 @@ export class Controller {
     });
   }
 
+  get model() {
+    return this.session?.model ?? null;
+  }
+
+  get run() {
+    return this.session?.run ?? null;
+  }
+
+  /** The model that the shown one is compared with. */
+  get second() {
+    return this.session?.second ?? null;
+  }
+
+  get pairs() {
+    return this.session?.pairs ?? null;
+  }
+
+  /** Whether this is what runs now, and in the session that is shown. @param {"run" | "pairs"} what */
+  runs(what) {
+    return this.running?.what === what && this.running.session === this.session;
+  }
+
   /**
    * @param {Change} change
-   * @param {(what: any) => void} fn for "rows" the new rows, for the others nothing
+   * @param {(what: any) => void} fn for "rows" the new rows, for "begun" {session, run}, for "found" {run, rows}, for the others nothing
    */
   on(change, fn) {
     if (!this.#listeners.has(change)) this.#listeners.set(change, new Set());
@@ -84,35 +101,75 @@ export class Controller {
    * @returns {Promise<boolean>} whether there is a new model
    */
   async open(give, options) {
-    const model = await this.#open(give, options);
-    if (!model) return false;
-    this.model = model;
-    this.closeSecond();
-    this.#tell("model");
+    const opened = await this.#open(give, options);
+    if (!opened) return false;
+    const { model, again } = opened;
+    if (again) Object.assign(again.model, model); // what is read from now on is what was given last
+    else this.sessions.push({ model, options: null, run: null, second: null, asBase: false, pairs: null });
+    this.show(again ?? this.sessions[this.sessions.length - 1]);
     return true;
   }
 
-  /** The same with the model that the opened one is compared with. @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give @param {() => Options} options */
+  /** The session of the same files, if they are open. @param {Model} model */
+  async #find(model) {
+    const like = this.sessions.filter((session) => looksLike(session.model.files, model.files));
+    if (like.length === 0) return null;
+    const known = (/** @type {Model} */ { files }) => this.fingerprint(files).catch(() => null);
+    const wanted = await known(model);
+    for (const session of like) if (wanted !== null && (await known(session.model)) === wanted) return session;
+    return null;
+  }
+
+  /** Shows another of the opened models. @param {Session | null} session */
+  show(session) {
+    this.session = session;
+    for (const change of /** @type {Change[]} */ (["sessions", "model", "second", "pairs", "run"])) this.#tell(change);
+    if (!session?.run) return;
+    this.#tell("rows", session.run.rows);
+    this.#tell("progress");
+    this.#tell("comparison");
+  }
+
+  /** Forgets an opened model; what runs in it is stopped. @param {Session} session */
+  close(session) {
+    const place = this.sessions.indexOf(session);
+    if (place < 0) return;
+    if (this.running?.session === session) this.#connection.renew();
+    this.sessions.splice(place, 1);
+    if (this.session === session) this.show(this.sessions[Math.min(place, this.sessions.length - 1)] ?? null);
+    else this.#tell("sessions");
+  }
+
+  /** The settings of the session that is shown. @param {Options} options */
+  choose(options) {
+    if (this.session) this.session.options = options;
+  }
+
+  /** As `open`, with the model that the shown one is compared with. @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give @param {() => Options} options */
   async openSecond(give, options) {
-    const model = this.model && (await this.#open(give, options));
-    if (!model) return false;
-    this.second = model;
-    this.asBase = false;
-    this.#tell("second");
-    return true;
+    const { session } = this;
+    const opened = session && (await this.#open(give, options));
+    if (!opened) return false;
+    Object.assign(session, { second: opened.model, asBase: false });
+    if (session === this.session) this.#tell("second");
+    return session === this.session;
   }
 
   closeSecond() {
     if (!this.second) return;
-    this.second = null;
-    this.asBase = false;
+    Object.assign(/** @type {Session} */ (this.session), { second: null, asBase: false });
     this.#tell("second");
+  }
+
+  /** Whether runs are about the difference from the second model. @param {boolean} isBase */
+  setBase(isBase) {
+    if (this.session) this.session.asBase = isBase;
   }
 
   /**
    * @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give
    * @param {() => Options} options
-   * @returns {Promise<Model | null>} null if it can't be opened, or another was asked for meanwhile
+   * @returns {Promise<{model: Model, again: Session | null} | null>} with the session that has it already; null if it can't be opened, or another was asked for meanwhile
    */
   async #open(give, options) {
     if (this.phase === "broken") return null;
@@ -129,7 +186,9 @@ export class Controller {
       await this.#connection.started;
       // Whether it has adapters, or goes with a base, is a question to the run.
       const { head, lora_alpha } = await this.#connection.request("describe", { files, adapter, options: { ...options(), peft: "no" } });
-      return stale() ? null : { files, head, ignored, lora_alpha };
+      const model = { files, head, ignored, lora_alpha };
+      const again = await this.#find(model);
+      return stale() ? null : { model, again };
     } catch (error) {
       if (!stale()) this.#fail(error, "This model can't be opened");
       return null;
@@ -139,27 +198,27 @@ export class Controller {
   }
 
   /**
-   * Analyses the opened model; rows of an earlier run go away when the first news of this one comes.
+   * Analyses the shown model; rows of an earlier run go away when the first news of this one comes.
    * @param {Options} options
    */
-  analyze(options) {
-    this.#analysis = this.#analyze(options);
+  analyze(options, session = this.session) {
+    this.#analysis = this.#analyze(session, options);
     return this.#analysis;
   }
 
-  /** @param {Options} options */
-  async #analyze(options) {
-    if (!this.model || this.phase !== "idle") return;
-    this.running = "run";
+  /** @param {Session | null} session @param {Options} options */
+  async #analyze(session, options) {
+    if (!session || this.phase !== "idle") return;
+    this.running = { what: "run", session };
     this.#enter("running");
     this.#say("");
     /** @type {Run | null} */
     let run = null;
     const began = performance.now();
     try {
-      const base = this.#base();
-      await this.#connection.request("analyze", { files: this.model.files, base: base?.files ?? null, options, kept: this.#kept() }, (/** @type {News} */ news) => {
-        if (news.head) run = this.#begin(news.head, base);
+      const base = baseOf(session);
+      await this.#connection.request("analyze", { files: session.model.files, base: base?.files ?? null, options, kept: keptOf(session) }, (/** @type {News} */ news) => {
+        if (news.head) run = this.#begin(session, news.head, base);
         if (run) this.#receive(run, news);
       });
       this.#finish(run, "complete");
@@ -170,39 +229,34 @@ export class Controller {
     }
   }
 
-  /** The model that runs are about the difference from. */
-  #base() {
-    return this.asBase ? this.second : null;
-  }
-
-  /** Compares the opened model with the second one. @param {Options} options */
+  /** Compares the shown model with its second one. @param {Options} options */
   async compare(options) {
-    const { model: first, second } = this;
-    if (!first || !second || this.phase !== "idle") return;
-    this.running = "pairs";
+    const { session } = this;
+    if (!session?.second || this.phase !== "idle") return;
+    const { model: first, second } = session;
+    this.running = { what: "pairs", session };
     this.#enter("running");
     this.#say("");
     /** @type {Pairs | null} */
     let pairs = null;
     const began = performance.now();
+    const tell = (/** @type {Change} */ change) => session === this.session && this.#tell(change);
     try {
       await this.#connection.request("pairs", { files: first.files, second: second.files, options }, (/** @type {PairNews} */ { report, progress }) => {
         if (!pairs && progress) {
-          this.pairs = pairs = { first, second, options, report: null, progress, status: "running", began };
-          this.#tell("pairs");
+          session.pairs = pairs = { first, second, options, report: null, progress, status: "running", began, ended: null };
+          tell("pairs");
         }
         if (!pairs) return;
         pairs.progress = progress ?? pairs.progress;
-        this.#tell("pairs-progress");
+        tell("pairs-progress");
         if (!report) return;
         pairs.report = report;
-        this.#tell("pairs-report");
+        tell("pairs-report");
       });
-      if (pairs) /** @type {Pairs} */ (pairs).status = "complete";
-      this.#enter("idle");
+      this.#end(pairs, "complete");
     } catch (error) {
-      if (pairs) /** @type {Pairs} */ (pairs).status = "cancelled";
-      this.#enter("idle");
+      this.#end(pairs, "cancelled");
       this.#fail(error, "The comparison stopped, and the weights finished until then are kept");
     }
   }
@@ -231,19 +285,19 @@ export class Controller {
     }
   }
 
-  /** What tells the opened files from others. @returns {Promise<string | null>} */
-  async fingerprint() {
-    return this.model && this.#connection.request("fingerprint", { files: this.model.files });
+  /** What tells files from others. @param {import("./types.js").Source[]} files @returns {Promise<string | null>} */
+  fingerprint(files) {
+    return this.#connection.request("fingerprint", { files });
   }
 
-  /** Shows rows of an earlier run over the opened model; the next run goes on from them. @param {Head} head @param {Row[]} rows @param {Status} status */
-  restore(head, rows, status) {
-    const run = this.#begin(head, null, status);
+  /** Gives an opened model the rows of an earlier run; the next run goes on from them. @param {Session} session @param {Head} head @param {Row[]} rows @param {Status} status */
+  restore(session, head, rows, status) {
+    const run = this.#begin(session, head, null, status);
     const levels = new Map(head.layers.map(({ layer_id }) => [layer_id, new Set()]));
     for (const { layer_id, quantization } of rows) levels.get(layer_id)?.add(quantization);
     const layers_done = [...levels.values()].filter(({ size }) => size === head.levels.length).length;
     this.#receive(run, { rows, progress: { ...run.progress, layers_done } });
-    this.#enter("idle");
+    this.#tell("phase");
     void this.#compareAgain(run);
   }
 
@@ -253,24 +307,21 @@ export class Controller {
     if (work > 0 && seconds > 1) this.#speeds.set(speedKey(options), { speed: work / seconds, measured: "measured on your last run" });
   }
 
-  /** Rows of this model that need not be computed again; the engine leaves out those that other settings would change. @param {number} [most] */
-  #kept(most = Infinity) {
-    return this.run && this.run.model === this.model && this.run.base === this.#base() && this.run.rows.length <= most ? { head: this.run.head, rows: this.run.rows } : null;
-  }
-
   /**
    * How long a run would take, by the work of its layers and a sample of it, or an earlier run with the same settings.
    * @param {Options} options
    * @returns {Promise<{layers: number, levels: number, seconds: number | null, measured: string}>} seconds are null when nothing could be measured
    */
   async estimate(options) {
-    if (!this.model) throw new RemoteError({ name: "cancelled", message: "no model" });
+    const { session } = this;
+    if (!session) throw new RemoteError({ name: "cancelled", message: "no model" });
+    const { files, head } = session.model;
     // Bytes over a network are read when the run is asked for, not before.
-    const base = this.#base()?.files ?? null;
-    if (![...this.model.files, ...(base ?? [])].every((file) => file instanceof File)) return { layers: this.model.head.layers.length, levels: options.quantizations.split(",").length, seconds: null, measured: "" };
+    const base = baseOf(session)?.files ?? null;
+    if (![...files, ...(base ?? [])].every((file) => file instanceof File)) return { layers: head.layers.length, levels: options.quantizations.split(",").length, seconds: null, measured: "" };
     const way = speedKey(options);
     const sample = !this.#speeds.has(way);
-    const answer = /** @type {Estimate} */ (await this.#connection.request("estimate", { files: this.model.files, base, options, sample, kept: this.#kept(KEPT_FOR_ESTIMATE) }));
+    const answer = /** @type {Estimate} */ (await this.#connection.request("estimate", { files, base, options, sample, kept: keptOf(session, KEPT_FOR_ESTIMATE) }));
     if (answer.sample) this.#speeds.set(way, { speed: answer.sample.work / answer.sample.seconds, measured: `measured on ${answer.sample.name}` });
     const known = this.#speeds.get(way);
     return { layers: answer.layers, levels: answer.levels, seconds: known ? answer.work / known.speed : null, measured: known?.measured ?? "" };
@@ -278,18 +329,19 @@ export class Controller {
 
   /** These layers first, of those that are not computed yet. @param {number[]} layers by id */
   prioritize(layers) {
-    if (this.phase === "running" && this.running === "run") this.#connection.post("prioritize", { layers });
+    if (this.runs("run")) this.#connection.post("prioritize", { layers });
   }
 
   /** Goes on with other levels, layers or settings: what is finished and still wanted stays. @param {Options} options */
   async change(options) {
-    if (this.phase !== "running" || this.running !== "run") return;
+    const { session } = this;
+    if (!this.runs("run")) return;
     this.cancel();
     await this.#analysis;
-    await this.analyze(options);
+    await this.analyze(options, session);
   }
 
-  /** Stops the running analysis now; finished rows stay. */
+  /** Stops what runs now; what is finished stays. */
   cancel() {
     if (this.phase === "running") this.#connection.renew();
   }
@@ -338,45 +390,57 @@ export class Controller {
     this.#say("");
   }
 
-  /** @param {Head} head @param {Model | null} base @param {Run["status"]} status */
-  #begin(head, base, status = "running") {
-    this.run = {
+  /** @param {Session} session @param {Head} head @param {Model | null} base @param {Run["status"]} status */
+  #begin(session, head, base, status = "running") {
+    /** @type {Run} */
+    const run = {
       head,
       rows: [],
       comparison: [],
       verdict: null,
-      model: this.model,
+      model: session.model,
       base,
       progress: { layers_done: 0, layers_total: head.layers.length, work_done: 0, work_total: 0 },
       status,
       began: performance.now(),
+      ended: null,
     };
-    this.#tell("run");
-    return this.run;
+    session.run = run;
+    this.#tell("begun", { session, run });
+    if (session === this.session) this.#tell("run");
+    return run;
   }
 
   /** @param {Run} run @param {News} news */
   #receive(run, { rows, progress, comparison, verdict }) {
+    const tell = (/** @type {Change} */ change, /** @type {Row[]} */ what = []) => run === this.run && this.#tell(change, what);
     if (rows?.length) {
-      run.rows.push(...rows);
-      this.#tell("rows", rows);
+      for (const row of rows) run.rows.push(row);
+      this.#tell("found", { run, rows });
+      tell("rows", rows);
     }
     if (progress) {
       run.progress = progress;
-      this.#tell("progress");
+      tell("progress");
     }
     if (comparison) {
       run.comparison = comparison;
       run.verdict = verdict ?? null;
-      this.#tell("comparison");
+      tell("comparison");
     }
+  }
+
+  /** @param {Run | Pairs | null} what @param {Status} status */
+  #end(what, status) {
+    if (what) Object.assign(what, { status, ended: performance.now() });
+    this.#enter("idle");
   }
 
   /** @param {Run | null} run @param {Status} status */
   #finish(run, status) {
-    if (run) run.status = status;
-    this.#enter("idle");
-    if (run && status === "cancelled") void this.#compareAgain(run);
+    this.#end(run, status);
+    const isThere = this.sessions.some((session) => session.run === run);
+    if (run && isThere && status === "cancelled") void this.#compareAgain(run);
   }
 
   /** After a cancel the last comparison may lack the last rows. @param {Run} run */
@@ -384,9 +448,8 @@ export class Controller {
     if (run.rows.length === 0) return;
     try {
       const { comparison, verdict } = await this.#connection.request("compare", { head: run.head, rows: run.rows });
-      if (run !== this.run) return;
       Object.assign(run, { comparison, verdict });
-      this.#tell("comparison");
+      if (run === this.run) this.#tell("comparison");
     } catch {
       // the rows are there, and the next request will say what is wrong
     }
@@ -402,6 +465,7 @@ export class Controller {
   /** @param {Controller["phase"]} phase */
   #enter(phase) {
     this.phase = phase;
+    if (phase !== "running") this.running = null;
     this.#tell("phase");
   }
 

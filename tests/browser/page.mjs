@@ -69,12 +69,12 @@ class Page {
     await this.settled();
   }
 
-  /** Drops files made of bytes. @param {{name: string, buffer: Buffer}[]} files */
+  /** Drops files made of bytes, of one date every time: the same bytes again are the same file. @param {{name: string, buffer: Buffer}[]} files */
   async drop(files) {
     const transfer = await this.page.evaluateHandle(
       (files) => {
         const transfer = new DataTransfer();
-        for (const { name, base64 } of files) transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
+        for (const { name, base64 } of files) transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { lastModified: 0 }));
         return transfer;
       },
       files.map(({ name, buffer }) => ({ name, base64: buffer.toString("base64") })),

@@ -70,6 +70,24 @@ describe("two models compared", () => {
     });
   }
 
+  onPage("errors near one another don't lie flat, and names of lines not on one another", async (page) => {
+    await compareModels(page, named("a.safetensors", many(12, 48)), named("b.safetensors", many(12, 48, 0.05)));
+    const texts = (svg) => Array.from(svg.matchAll(/<text[^>]*?y="([-\d.]+)"?[^>]*?transform="translate\(([-\d.]+) ([-\d.]+)\)"[^>]*>([^<]*)<\/text>|<text[^>]*>([^<]*)<\/text>/g), ([, , x, y, moved, plain]) => ({ words: moved ?? plain, x: Number(x), y: Number(y) }));
+    const report = JSON.parse(await page.download("pairs.json"));
+    const errors = report.pairs.map(({ relative_error }) => relative_error);
+    const [low, high] = [Math.min(...errors), Math.max(...errors)];
+    assert.ok(low > 0 && high < 10 * low, "this is about errors of one decade");
+    const marks = texts(await page.picture("chart-pair-errors")).map(({ words }) => /^[\d.]+%$/.test(words) && Number.parseFloat(words) / 100).filter((x) => x !== false);
+    assert.ok(marks.length >= 3, `${marks} are the marks of the axis`);
+    assert.ok(Math.max(...marks) - Math.min(...marks) < 3 * (high - low), `${marks} for errors from ${low} to ${high}`);
+
+    await page.page.locator("#pairs-table button.layer-open").first().click();
+    await page.page.waitForSelector("#pair-view[data-state=done]", { timeout: PATIENCE });
+    const names = texts(await page.picture("layer-pair-spectra")).filter(({ words }) => words.startsWith("xmin, "));
+    assert.deepEqual(names.map(({ words }) => words).sort(), ["xmin, original", "xmin, other"]);
+    assert.ok(Math.abs(names[0].y - names[1].y) >= 12, "each in a row of its own");
+  });
+
   onPage("a weight opens both spectra, whose numbers are those of its row", async (page) => {
     await compareModels(page, DEMO, Q4);
     const report = JSON.parse((await native("demo.json")).toString());

@@ -47,7 +47,7 @@ export function comparePage(controller, place, options, changed) {
     second.focus();
   });
   second.on("base", (/** @type {boolean} */ isBase) => {
-    controller.asBase = isBase;
+    controller.setBase(isBase);
     changed();
   });
   results.on("open", (row) => view.open(controller.pairs?.report?.pairs ?? [], row));
@@ -58,7 +58,7 @@ export function comparePage(controller, place, options, changed) {
 
   controller.on("model", update);
   controller.on("second", () => {
-    second.show(controller.second);
+    second.show(controller.second, controller.session?.asBase ?? false);
     void match();
     changed();
     update();
@@ -67,7 +67,7 @@ export function comparePage(controller, place, options, changed) {
     const { pairs } = controller;
     place("pairs-section").hidden = pairs === null;
     view.close();
-    if (pairs) results.begin(pairs.first.head.layers);
+    results.begin(pairs?.first.head.layers ?? []); // of none too: it lets go of what it showed
     if (pairs?.report) results.show(pairs.report);
     update();
   });
@@ -79,7 +79,7 @@ export function comparePage(controller, place, options, changed) {
 
   function update() {
     const { phase, pairs, second: model } = controller;
-    const running = phase === "running" && controller.running === "pairs";
+    const running = controller.runs("pairs");
     const busy = phase === "running" || phase === "broken";
     second.update(pairs, { busy, ready: phase === "idle" && model !== null, running });
     if (pairs) results.status(pairs.status, phase === "idle" && pairs.report !== null);

@@ -127,8 +127,10 @@ export function pairView(ask) {
       void show(rows.indexOf(row));
       if (!isOpen) title.focus();
     },
+    /** With the rows of the comparison it lets go of that. */
     close() {
       if (element.open) element.close();
+      rows = [];
     },
   };
 }

@@ -52,11 +52,11 @@ export function secondModel() {
   return {
     element,
     on,
-    /** @param {{head: Head} | null} model */
-    show(model) {
+    /** @param {{head: Head} | null} model @param {boolean} isBase */
+    show(model, isBase) {
       choose.hidden = model !== null;
       opened.hidden = model === null;
-      base.checked = false;
+      base.checked = isBase;
       match.textContent = "";
       if (!model) return;
       const { model: info } = model.head;

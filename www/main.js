@@ -211,6 +211,7 @@ function estimate() {
   clearTimeout(resting);
   resting = setTimeout(async () => {
     widgets.bar.offerPreview(widgets.settings.previewStep());
+    void second.match();
     if (controller.phase !== "idle" || !controller.model) return;
     const asked = resting;
     const words = await controller.estimate(options()).then(expected, (error) => (error.name === "cancelled" ? "" : sentence(error)));

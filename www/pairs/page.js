@@ -28,14 +28,25 @@ export function comparePage(controller, place, options, changed) {
     if (await controller.openSecond(give, options)) second.focus();
   }
 
-  /** Says what both models have in common. */
+  /** What the last second model has in common with its first, for one choice of layers. @type {{model: object, choice: string, found: ReturnType<Controller["match"]>} | null} */
+  let asked = null;
+
+  /** Says what both models have in common, of the layers that are chosen. */
   async function match() {
     const { second: model } = controller;
     if (!model) return;
-    const found = await controller.match(options()).catch((error) => (error.name === "cancelled" ? "" : sentence(error)));
-    if (model !== controller.second) return;
-    if (typeof found === "string") second.matched(found);
-    else second.matched(found.report, found.progress.layers_total);
+    const set = options();
+    const choice = set.layers === "" ? "" : JSON.stringify({ ...set, quantizations: "" });
+    if (asked?.model !== model || asked.choice !== choice) asked = { model, choice, found: controller.match(set) };
+    const mine = asked;
+    try {
+      const { report, progress } = await mine.found;
+      if (mine === asked && model === controller.second) second.matched(report, progress.layers_total);
+    } catch (error) {
+      if (mine !== asked) return;
+      asked = null; // the next time it is asked for again
+      if (model === controller.second && error instanceof Error && error.name !== "cancelled") second.matched(sentence(error));
+    }
   }
 
   second.on("files", open);
@@ -59,6 +70,7 @@ export function comparePage(controller, place, options, changed) {
   controller.on("model", update);
   controller.on("second", () => {
     second.show(controller.second, controller.session?.asBase ?? false);
+    if (!controller.second) asked = null;
     void match();
     changed();
     update();
@@ -86,5 +98,5 @@ export function comparePage(controller, place, options, changed) {
     document.body.dataset.pairs = pairs?.status ?? "none"; // what tests wait for
   }
 
-  return { /** @param {() => any} give */ open };
+  return { open, match };
 }

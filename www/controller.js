@@ -12,6 +12,9 @@ import { baseOf, keptOf, looksLike, optionsOf, speedKey } from "./session.js";
 /** With more rows than this their way to the worker would be felt while settings are changed. */
 const KEPT_FOR_ESTIMATE = 3000;
 
+/** How long a comparison that is cancelled may take to say what it has finished. */
+const LAST_WORD_MS = 1000;
+
 /**
  * "begun" and "found" are told of every run, the rest of the session that is shown.
  * @typedef {"engine" | "phase" | "sessions" | "begun" | "found" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "alert"} Change
@@ -336,14 +339,17 @@ export class Controller {
   async change(options) {
     const { session } = this;
     if (!this.runs("run")) return;
-    this.cancel();
+    void this.cancel();
     await this.#analysis;
     await this.analyze(options, session);
   }
 
   /** Stops what runs now; what is finished stays. */
-  cancel() {
-    if (this.phase === "running") this.#connection.renew();
+  async cancel() {
+    const { running } = this;
+    // A report is made now and then only: a worker that answers is asked for what came since the last.
+    if (running?.what === "pairs") await Promise.race([this.#connection.request("report").catch(() => {}), new Promise((resolve) => setTimeout(resolve, LAST_WORD_MS))]);
+    if (running && running === this.running) this.#connection.renew();
   }
 
   /**

@@ -27,6 +27,8 @@ const PART_MS = 15;
 let loading;
 /** The analysis or comparison that runs, if one does. @type {any} */
 let running = null;
+/** Tells what the comparison that runs has finished. */
+let reportNow = () => {};
 /** The lock that this worker holds while it lives, and how many threads were made. */
 let alive = "";
 let made = 0;
@@ -202,8 +204,9 @@ const requests = {
       reported = performance.now();
       cost = reported - now;
     };
+    reportNow = () => tell({ progress: pairs.take_finished(), report: pairs.report("cancelled") });
     try {
-      tell({ progress: pairs.take_finished(), report: pairs.report("cancelled") });
+      reportNow();
       await compute(pairs, [files, second], () => news(false));
       news(true);
     } catch (error) {
@@ -211,8 +214,14 @@ const requests = {
       throw error;
     } finally {
       running = null;
+      reportNow = () => {};
       release(pairs);
     }
+  },
+
+  /** What the running comparison has finished is told now. */
+  async report() {
+    reportNow();
   },
 
   /**

@@ -200,13 +200,14 @@ describe("two models compared", () => {
     assert.match(await page.text("#pairs-progress-text"), /^\d+ of 60 weights · \d+:\d\d · /);
     assert.equal(await page.page.isDisabled("#analyze"), true, "one thing runs at a time");
     assert.equal(await page.page.isDisabled("#cancel"), true);
+    const done = Number.parseInt(await page.text("#pairs-progress-text"));
     const asked = Date.now();
     await page.page.click("#compare-cancel");
     await page.page.waitForSelector("body[data-pairs=cancelled]");
     assert.ok(Date.now() - asked < 2000, "it stops at once");
     await page.settled();
     const kept = await weights(page);
-    assert.ok(kept >= 2 && kept < 60, `${kept} weights of 60 are kept`);
+    assert.ok(kept >= Math.max(done, 2) && kept < 60, `${kept} weights of 60 are kept, ${done} were finished`);
     const report = JSON.parse(await page.download("pairs.json"));
     assert.equal(report.status, "cancelled");
     assert.equal(report.pairs.length, kept);

@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
- * @import { Options, Head, Row, Progress, Status, Engine, News, Estimate, DetailPart, Fit, PairNews, PairReport, PairRow, PairSpectra } from "./types.js"
- * @import { Model, Pairs, Run, Session } from "./session.js"
+ * @import { Options, Head, Row, Progress, Status, Engine, News, Estimate, DetailPart, DistanceNews, Fit, PairNews, PairReport, PairRow, PairSpectra } from "./types.js"
+ * @import { Distances, Model, Pairs, Run, Session } from "./session.js"
  */
 import { Connection, HARMLESS, sentence } from "./connection.js";
 import { RemoteError } from "./messenger.js";
@@ -12,12 +12,12 @@ import { baseOf, keptOf, looksLike, optionsOf, speedKey } from "./session.js";
 /** With more rows than this their way to the worker would be felt while settings are changed. */
 const KEPT_FOR_ESTIMATE = 3000;
 
-/** How long a comparison that is cancelled may take to say what it has finished. */
+/** How long a comparison or distances that are cancelled may take to say what it has finished. */
 const LAST_WORD_MS = 1000;
 
 /**
  * "begun" and "found" are told of every run, the rest of the session that is shown.
- * @typedef {"engine" | "phase" | "sessions" | "begun" | "found" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "alert"} Change
+ * @typedef {"engine" | "phase" | "sessions" | "begun" | "found" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "distances" | "distances-progress" | "alert"} Change
  */
 
 export class Controller {
@@ -29,7 +29,7 @@ export class Controller {
   sessions = [];
   /** The one that is shown. @type {Session | null} */
   session = null;
-  /** What runs while the phase is "running", and in which session: one thing at a time. @type {{what: "run" | "pairs", session: Session} | null} */
+  /** What runs while the phase is "running", and in which session: one thing at a time. @type {{what: "analyze" | "pairs" | "distances", session: Session} | null} */
   running = null;
   /** One sentence, or "" when all is well. */
   alert = "";
@@ -79,7 +79,7 @@ export class Controller {
     return this.session?.pairs ?? null;
   }
 
-  /** Whether this is what runs now, and in the session that is shown. @param {"run" | "pairs"} what */
+  /** Whether this is what runs now, and in the session that is shown. @param {"analyze" | "pairs" | "distances"} what */
   runs(what) {
     return this.running?.what === what && this.running.session === this.session;
   }
@@ -212,24 +212,38 @@ export class Controller {
   /** @param {Session | null} session @param {Options} options */
   async #analyze(session, options) {
     if (!session || this.phase !== "idle") return;
-    this.running = { what: "run", session };
-    this.#enter("running");
-    this.#say("");
     /** @type {Run | null} */
     let run = null;
     const began = performance.now();
-    try {
-      const base = baseOf(session);
-      await this.#connection.request("analyze", { files: session.model.files, base: base?.files ?? null, options, kept: keptOf(session) }, (/** @type {News} */ news) => {
-        if (news.head) run = this.#begin(session, news.head, base);
-        if (run) this.#receive(run, news);
-      });
-      this.#finish(run, "complete");
-      this.#remember(options, /** @type {Run | null} */ (run), (performance.now() - began) / 1000);
-    } catch (error) {
-      this.#finish(run, "cancelled");
-      this.#fail(error, "The analysis stopped, and the rows finished until then are kept");
-    }
+    const base = baseOf(session);
+    const payload = { files: session.model.files, base: base?.files ?? null, options, kept: keptOf(session) };
+    const onnews = (/** @type {News} */ news) => {
+      if (news.head) run = this.#begin(session, news.head, base);
+      if (run) this.#receive(run, news);
+    };
+    const isComplete = await this.#work("analyze", session, payload, onnews, () => run, "The analysis stopped, and the rows finished until then are kept");
+    const found = /** @type {Run | null} */ (run);
+    if (isComplete) this.#remember(options, found, (performance.now() - began) / 1000);
+    else if (found && session.run === found && this.sessions.includes(session)) void this.#compareAgain(found);
+  }
+
+  /**
+   * The one thing that runs, to its end.
+   * @param {"analyze" | "pairs" | "distances"} what @param {Session} session @param {object} payload @param {(news: any) => void} onnews
+   * @param {() => Run | Pairs | Distances | null} found what has come of it so far
+   * @param {string} stopped what is told when it can't go on
+   * @returns {Promise<boolean>} whether it came to its end
+   */
+  async #work(what, session, payload, onnews, found, stopped) {
+    this.running = { what, session };
+    this.#enter("running");
+    this.#say("");
+    const failure = await this.#connection.request(what, payload, onnews).then(() => null, (error) => error);
+    const result = found();
+    if (result) Object.assign(result, { status: failure ? "cancelled" : "complete", ended: performance.now() });
+    this.#enter("idle");
+    if (failure) this.#fail(failure, stopped);
+    return !failure;
   }
 
   /** Compares the shown model with its second one. @param {Options} options */
@@ -237,31 +251,39 @@ export class Controller {
     const { session } = this;
     if (!session?.second || this.phase !== "idle") return;
     const { model: first, second } = session;
-    this.running = { what: "pairs", session };
-    this.#enter("running");
-    this.#say("");
     /** @type {Pairs | null} */
     let pairs = null;
     const began = performance.now();
     const tell = (/** @type {Change} */ change) => session === this.session && this.#tell(change);
-    try {
-      await this.#connection.request("pairs", { files: first.files, second: second.files, options }, (/** @type {PairNews} */ { report, progress }) => {
-        if (!pairs && progress) {
-          session.pairs = pairs = { first, second, options, report: null, progress, status: "running", began, ended: null };
-          tell("pairs");
-        }
-        if (!pairs) return;
-        pairs.progress = progress ?? pairs.progress;
-        tell("pairs-progress");
-        if (!report) return;
-        pairs.report = report;
-        tell("pairs-report");
-      });
-      this.#end(pairs, "complete");
-    } catch (error) {
-      this.#end(pairs, "cancelled");
-      this.#fail(error, "The comparison stopped, and the weights finished until then are kept");
-    }
+    const onnews = (/** @type {PairNews} */ { report, progress }) => {
+      if (!pairs && progress) {
+        session.pairs = pairs = { first, second, options, report: null, distances: null, progress, status: "running", began, ended: null };
+        tell("pairs");
+      }
+      if (!pairs) return;
+      Object.assign(pairs, { progress: progress ?? pairs.progress, report: report ?? pairs.report });
+      tell("pairs-progress");
+      if (report) tell("pairs-report");
+    };
+    await this.#work("pairs", session, { files: first.files, second: second.files, options }, onnews, () => pairs, "The comparison stopped, and the weights finished until then are kept");
+  }
+
+  /** How far the two models of the comparison are apart, layer by layer. @param {string} method of the engine's */
+  async measureDistances(method) {
+    const { session, pairs } = this;
+    if (!session || !pairs || this.phase !== "idle") return;
+    const { first, second, options } = pairs;
+    const progress = { layers_done: 0, layers_total: 0, work_done: 0, work_total: 0 };
+    /** @type {Distances} */
+    const found = { method, report: null, files: {}, progress, status: "running", began: performance.now(), ended: null };
+    pairs.distances = found;
+    const tell = (/** @type {Change} */ change) => pairs === this.pairs && this.#tell(change);
+    tell("distances");
+    const onnews = (/** @type {DistanceNews} */ news) => {
+      Object.assign(found, news);
+      tell(news.report ? "distances" : "distances-progress");
+    };
+    await this.#work("distances", session, { files: first.files, second: second.files, method, options }, onnews, () => found, "The distances stopped, and the layers finished until then are kept");
   }
 
   /** What both opened models have in common. @param {Options} options @returns {Promise<{report: PairReport, progress: Progress}>} */
@@ -280,10 +302,15 @@ export class Controller {
   /** @param {string} kind one of the files the engine can write of a comparison @returns {Promise<string | null>} */
   async exportPairs(kind) {
     if (!this.pairs?.report || this.pairs.status === "running") return null;
+    return this.#written("export_pairs", { report: this.pairs.report, kind });
+  }
+
+  /** @param {string} request @param {{kind: string, [more: string]: any}} payload @returns {Promise<string | null>} */
+  async #written(request, payload) {
     try {
-      return await this.#connection.request("export_pairs", { report: this.pairs.report, kind });
+      return await this.#connection.request(request, payload);
     } catch (error) {
-      this.#fail(error, `${kind} can't be written`);
+      this.#fail(error, `${payload.kind} can't be written`);
       return null;
     }
   }
@@ -332,13 +359,13 @@ export class Controller {
 
   /** These layers first, of those that are not computed yet. @param {number[]} layers by id */
   prioritize(layers) {
-    if (this.runs("run")) this.#connection.post("prioritize", { layers });
+    if (this.runs("analyze")) this.#connection.post("prioritize", { layers });
   }
 
   /** Goes on with other levels, layers or settings: what is finished and still wanted stays. @param {Options} options */
   async change(options) {
     const { session } = this;
-    if (!this.runs("run")) return;
+    if (!this.runs("analyze")) return;
     void this.cancel();
     await this.#analysis;
     await this.analyze(options, session);
@@ -348,23 +375,15 @@ export class Controller {
   async cancel() {
     const { running } = this;
     // A report is made now and then only: a worker that answers is asked for what came since the last.
-    if (running?.what === "pairs") await Promise.race([this.#connection.request("report").catch(() => {}), new Promise((resolve) => setTimeout(resolve, LAST_WORD_MS))]);
+    if (running && running.what !== "analyze") await Promise.race([this.#connection.request("report").catch(() => {}), new Promise((resolve) => setTimeout(resolve, LAST_WORD_MS))]);
     if (running && running === this.running) this.#connection.renew();
   }
 
-  /**
-   * @param {string} kind one of the files the engine can write
-   * @returns {Promise<string | null>}
-   */
+  /** @param {string} kind one of the files the engine can write @returns {Promise<string | null>} */
   async exportFile(kind) {
     if (!this.run || this.run.status === "running") return null;
     const { head, rows, status } = this.run;
-    try {
-      return await this.#connection.request("export", { head, rows, status, kind });
-    } catch (error) {
-      this.#fail(error, `${kind} can't be written`);
-      return null;
-    }
+    return this.#written("export", { head, rows, status, kind });
   }
 
   /**
@@ -434,19 +453,6 @@ export class Controller {
       run.verdict = verdict ?? null;
       tell("comparison");
     }
-  }
-
-  /** @param {Run | Pairs | null} what @param {Status} status */
-  #end(what, status) {
-    if (what) Object.assign(what, { status, ended: performance.now() });
-    this.#enter("idle");
-  }
-
-  /** @param {Run | null} run @param {Status} status */
-  #finish(run, status) {
-    this.#end(run, status);
-    const isThere = this.sessions.some((session) => session.run === run);
-    if (run && isThere && status === "cancelled") void this.#compareAgain(run);
   }
 
   /** After a cancel the last comparison may lack the last rows. @param {Run} run */

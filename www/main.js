@@ -104,7 +104,7 @@ controller.on("run", () => {
     else widget.forget();
   }
   showPhase();
-  if (unseen && controller.runs("run")) widgets.bar.toTop(); // its progress, and under it the results as they come
+  if (unseen && controller.runs("analyze")) widgets.bar.toTop(); // its progress, and under it the results as they come
   unseen = false;
 });
 controller.on("rows", (rows) => widgets.results.add(rows));
@@ -119,7 +119,7 @@ function showComparison() {
 function showPhase() {
   const { phase, model, run } = controller;
   const busy = phase === "running" || phase === "broken";
-  const running = controller.runs("run");
+  const running = controller.runs("analyze");
   widgets.drop.update({ busy, small: model !== null });
   widgets.address.update(busy);
   widgets.bar.update(run, { ready: phase === "idle" && model !== null, running });
@@ -138,7 +138,7 @@ function showPhase() {
 function showTabs() {
   const { sessions, session, running } = controller;
   widgets.tabs.show(sessions, session, running?.session ?? null);
-  if (running && running.session !== session) widgets.bar.estimate(`${nameOf(running.session.model.head.model)} is being ${running.what === "run" ? "analysed" : "compared"}: this model's turn comes after it.`);
+  if (running && running.session !== session) widgets.bar.estimate(`${nameOf(running.session.model.head.model)} is being ${running.what === "analyze" ? "analysed" : "compared"}: this model's turn comes after it.`);
 }
 
 /** @param {() => any} give @param {string} [address] where it comes from, if from a server */

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * What is known of an opened model: its files, a run over them, its comparison with another.
- * @import { ComparisonRow, Head, Options, PairReport, Progress, Row, Source, Status, Verdict } from "./types.js"
+ * @import { ComparisonRow, DistanceReport, Head, Options, PairReport, Progress, Row, Source, Status, Verdict } from "./types.js"
  */
 
 /**
@@ -28,6 +28,16 @@
  * @property {Model} second
  * @property {Options} options
  * @property {PairReport | null} report of what is finished
+ * @property {Distances | null} distances of the same models
+ * @property {Progress} progress
+ * @property {"running" | Status} status
+ * @property {number} began as of a run
+ * @property {number | null} ended
+ *
+ * @typedef {object} Distances how far two models are apart, layer by layer
+ * @property {string} method
+ * @property {DistanceReport | null} report
+ * @property {Record<string, string>} files what can be saved of it, by name
  * @property {Progress} progress
  * @property {"running" | Status} status
  * @property {number} began as of a run

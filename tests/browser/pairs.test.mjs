@@ -228,6 +228,59 @@ describe("two models compared", () => {
   });
 });
 
+describe("distances between two models", () => {
+  const files = [join(COMBINED, "model.safetensors"), join(COMBINED, "tuned.safetensors")];
+  const measured = async (page, method) => {
+    await page.page.selectOption("#distance-method", method);
+    await page.page.click("#measure-distances");
+    await page.settled();
+    assert.equal(await page.alert(), "");
+  };
+
+  onPage("files and table are the native program's, by every method", async (page) => {
+    await compareModels(page, ...files);
+    for (const method of ["raw", "euclidean", "cka"]) {
+      await measured(page, method);
+      for (const kind of ["csv", "json"]) assert.ok((await page.download(`distances.${kind}`)).equals(await native(`distances.${method}.${kind}`)), `distances.${kind} by ${method} has the bytes of the native one`);
+      const report = JSON.parse((await native(`distances.${method}.json`)).toString());
+      const [head, ...rows] = (await page.table("#distances-table")).filter((cells) => cells.length > 1);
+      assert.equal(rows.length, report.rows.length);
+      assert.ok(report.rows.every(({ delta_W }) => delta_W > 0 && delta_W < 1e5));
+      report.rows.forEach((row, i) => {
+        const cell = (heading) => rows[i][head.indexOf(heading)];
+        assert.equal(cell("Layer"), row.name);
+        assert.equal(cell("Δ W"), row.delta_W.toPrecision(4));
+        assert.equal(cell("Δ b"), row.delta_b === null ? "–" : row.delta_b.toPrecision(4));
+        assert.equal(cell("N"), String(row.N));
+      });
+      assert.ok((await page.text("#distances-said")).startsWith(`Over ${report.rows.length} rows, ${method === "cka" ? "CKA" : method}: in the mean Δ W ${report.delta_W.toPrecision(4)}`), await page.text("#distances-said"));
+    }
+    assert.match(await page.text("#distances-progress-text"), /^(\d+) of \1 layers in /);
+  });
+
+  onPage("stay with their tab, and go with their comparison", async (page) => {
+    const [first, second] = [join(stage.folder, "far-1.safetensors"), join(stage.folder, "far-2.safetensors")];
+    await writeFile(first, many(6, 64));
+    await writeFile(second, many(6, 64, 0.05));
+    await page.give(first);
+    await giveSecond(page, second);
+    await page.page.fill("#layers", "*000,*001,*002");
+    await page.page.locator("#layers").blur();
+    await page.page.click("#compare");
+    await page.settled();
+    await measured(page, "raw");
+    assert.equal(Number.parseInt(await page.text("#distances-progress-text")), 3, "of the layers of the comparison");
+    await page.give(named("other.safetensors", small()));
+    assert.equal(await page.page.isVisible("#distances-table"), false);
+    await page.page.locator("#tabs [role=tab]", { hasText: "far-1" }).click();
+    assert.equal((await page.table("#distances-table")).length, 4);
+    await page.page.click("#compare");
+    await page.settled();
+    assert.equal(await page.page.isVisible("#distances-table"), false, "they were of the comparison before");
+    assert.equal(await page.page.isVisible("#measure-distances"), true);
+  });
+});
+
 describe("two models that don't go together", () => {
   onPage("nothing in common, other shapes, no model at all: one sentence, and the page goes on", async (page) => {
     await page.give(named("first.safetensors", small()));
@@ -366,6 +419,10 @@ describe("for everybody", () => {
     await page.page.locator("#chart-pair-errors canvas").first().waitFor();
     await unfold(page);
     assert.deepEqual(await findings(page), [], "compared");
+    await page.page.click("#measure-distances");
+    await page.settled();
+    assert.equal(await page.page.isVisible("#distances-table"), true);
+    assert.deepEqual(await findings(page), [], "with distances");
     const over = await page.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.equal(over, 0, "the page doesn't scroll sideways");
     await page.page.locator("#pairs-table button.layer-open").first().click();

@@ -67,6 +67,15 @@ export function comparePage(controller, place, options, changed) {
     if (text !== null) results.save(name, text);
   });
 
+  results.distances.on("measure", (method) => controller.measureDistances(method));
+  results.distances.on("cancel", () => controller.cancel());
+  results.distances.on("want", (name) => results.save(name, controller.pairs?.distances?.files[name] ?? ""));
+  controller.on("distances", () => {
+    results.distances.show(controller.pairs?.distances ?? null);
+    update();
+  });
+  controller.on("distances-progress", () => results.distances.progress());
+
   controller.on("model", update);
   controller.on("second", () => {
     second.show(controller.second, controller.session?.asBase ?? false);
@@ -81,6 +90,7 @@ export function comparePage(controller, place, options, changed) {
     view.close();
     results.begin(pairs?.first.head.layers ?? []); // of none too: it lets go of what it showed
     if (pairs?.report) results.show(pairs.report);
+    results.distances.show(pairs?.distances ?? null);
     update();
   });
   controller.on("pairs-report", () => {
@@ -94,6 +104,7 @@ export function comparePage(controller, place, options, changed) {
     const running = controller.runs("pairs");
     const busy = phase === "running" || phase === "broken";
     second.update(pairs, { busy, ready: phase === "idle" && model !== null, running });
+    results.distances.update(pairs?.distances ?? null, { ready: phase === "idle", running: controller.runs("distances") });
     if (pairs) results.status(pairs.status, phase === "idle" && pairs.report !== null);
     document.body.dataset.pairs = pairs?.status ?? "none"; // what tests wait for
   }

@@ -4,6 +4,7 @@ import { events, make, shown } from "../ui/dom.js";
 import { count, fixed, percent, signed, whole } from "../ui/numbers.js";
 import { save } from "../ui/save.js";
 import { pairCharts } from "./charts.js";
+import { pairDistances } from "./distances.js";
 import { pairTable } from "./pair_table.js";
 import { nameOf } from "./second_model.js";
 
@@ -19,6 +20,7 @@ export function pairResults() {
   const notes = make("ul", { className: "notes" });
   const charts = pairCharts();
   const table = pairTable();
+  const distances = pairDistances();
   const unmatched = make("div", { className: "pair", id: "pairs-unmatched" });
   const lone = make("div", { className: "card" }, make("h3", {}, "Only in one of the models"), unmatched);
   const buttons = ["pairs.csv", "pairs.json"].map((name) => make("button", { type: "button", "data-file": name, onclick: () => tell("want", name) }, name));
@@ -32,6 +34,7 @@ export function pairResults() {
     charts.element,
     make("div", { className: "card" }, make("h3", {}, "Weights, the worst first"), table.element),
     lone,
+    distances.element,
   );
   for (const part of [charts, table]) part.on("open", (row) => tell("open", row));
 
@@ -60,6 +63,7 @@ export function pairResults() {
   return {
     element,
     on,
+    distances,
     /** @param {LayerInfo[]} layers the original's */
     begin(layers) {
       charts.begin(layers);

@@ -1,48 +1,23 @@
 // @ts-check
 /**
  * The only state of the page. Widgets read it and are told by name what has changed.
- * @import { Options, Head, Row, ComparisonRow, Verdict, Progress, Status, Engine, News, Estimate, Source, DetailPart, Fit, PairNews, PairReport, PairRow, PairSpectra } from "./types.js"
+ * @import { Options, Head, Row, Progress, Status, Engine, News, Estimate, DetailPart, DistanceNews, Fit, PairNews, PairReport, PairRow, PairSpectra } from "./types.js"
+ * @import { Distances, Model, Pairs, Run, Session } from "./session.js"
  */
-import { Messenger, RemoteError } from "./messenger.js";
+import { Connection, HARMLESS, sentence } from "./connection.js";
+import { RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
-
-/** Errors that name a fault of the file or of a setting: the worker is as good as before. */
-const HARMLESS = new Set(["format", "limit", "unsupported", "options", "numeric", "read", "network", "files"]);
+import { baseOf, keptOf, looksLike, optionsOf, speedKey } from "./session.js";
 
 /** With more rows than this their way to the worker would be felt while settings are changed. */
 const KEPT_FOR_ESTIMATE = 3000;
 
-/** Threads that don't start block their worker, so it is the page that gives up on them. */
-const THREADS_PATIENCE_MS = 15_000;
+/** How long a comparison or distances that are cancelled may take to say what it has finished. */
+const LAST_WORD_MS = 1000;
 
 /**
- * @typedef {object} Model
- * @property {Source[]} files
- * @property {Head} head
- * @property {number} ignored files that were given but are no part of the model
- * @property {number | null} lora_alpha what an adapter's settings beside it say of its scale
- *
- * @typedef {object} Run what the results below the model show
- * @property {Head} head
- * @property {Row[]} rows
- * @property {ComparisonRow[]} comparison
- * @property {Verdict | null} verdict
- * @property {Model | null} model whose rows these are
- * @property {Model | null} base from which they are the differences, or to which adapters were added
- * @property {Progress} progress
- * @property {"running" | Status} status
- * @property {number} began milliseconds, as performance.now() counts
- *
- * @typedef {object} Pairs the comparison of two models
- * @property {Model} first
- * @property {Model} second
- * @property {Options} options
- * @property {PairReport | null} report of what is finished
- * @property {Progress} progress
- * @property {"running" | Status} status
- * @property {number} began as of a run
- *
- * @typedef {"engine" | "phase" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "alert"} Change
+ * "begun" and "found" are told of every run, the rest of the session that is shown.
+ * @typedef {"engine" | "phase" | "sessions" | "begun" | "found" | "model" | "run" | "rows" | "comparison" | "progress" | "second" | "pairs" | "pairs-report" | "pairs-progress" | "distances" | "distances-progress" | "alert"} Change
  */
 
 export class Controller {
@@ -50,28 +25,16 @@ export class Controller {
   phase = "starting";
   /** @type {Engine | null} */
   engine = null;
-  /** @type {Model | null} */
-  model = null;
-  /** @type {Run | null} */
-  run = null;
-  /** The model that the opened one is compared with. @type {Model | null} */
-  second = null;
-  /** Whether it is also the base model of runs. */
-  asBase = false;
-  /** @type {Pairs | null} */
-  pairs = null;
-  /** What runs while the phase is "running". @type {"run" | "pairs"} */
-  running = "run";
+  /** The opened models, in the order in which they were opened. @type {Session[]} */
+  sessions = [];
+  /** The one that is shown. @type {Session | null} */
+  session = null;
+  /** What runs while the phase is "running", and in which session: one thing at a time. @type {{what: "analyze" | "pairs" | "distances", session: Session} | null} */
+  running = null;
   /** One sentence, or "" when all is well. */
   alert = "";
 
-  #wanted;
-  /** @type {Messenger | null} */
-  #messenger = null;
-  #started = Promise.resolve();
-  #renewals = 0;
-  /** Whether the worker has answered anything since it was started. */
-  #served = false;
+  #connection;
   #openings = 0;
   /** The last analysis, until it ends. */
   #analysis = Promise.resolve();
@@ -82,12 +45,48 @@ export class Controller {
 
   /** @param {number} threads how many the page would like */
   constructor(threads) {
-    this.#wanted = threads;
+    this.#connection = new Connection(threads, {
+      started: (engine) => {
+        this.engine = engine;
+        this.#tell("engine");
+        if (this.phase === "starting") this.#enter("idle");
+      },
+      lost: (told) => {
+        // Unless what it was asked for has said more.
+        if (this.alert === "") this.#say(told);
+      },
+      broken: (error) => {
+        this.#enter("broken");
+        this.#say(`HeavyTail can't start in this browser: ${sentence(error)}`);
+      },
+    });
+  }
+
+  get model() {
+    return this.session?.model ?? null;
+  }
+
+  get run() {
+    return this.session?.run ?? null;
+  }
+
+  /** The model that the shown one is compared with. */
+  get second() {
+    return this.session?.second ?? null;
+  }
+
+  get pairs() {
+    return this.session?.pairs ?? null;
+  }
+
+  /** Whether this is what runs now, and in the session that is shown. @param {"analyze" | "pairs" | "distances"} what */
+  runs(what) {
+    return this.running?.what === what && this.running.session === this.session;
   }
 
   /**
    * @param {Change} change
-   * @param {(what: any) => void} fn for "rows" the new rows, for the others nothing
+   * @param {(what: any) => void} fn for "rows" the new rows, for "begun" {session, run}, for "found" {run, rows}, for the others nothing
    */
   on(change, fn) {
     if (!this.#listeners.has(change)) this.#listeners.set(change, new Set());
@@ -95,34 +94,7 @@ export class Controller {
   }
 
   start() {
-    this.#started = this.#start();
-    return this.#started;
-  }
-
-  /** Starts a worker, without threads if it must. @returns {Promise<void>} */
-  async #start() {
-    this.#messenger = new Messenger(new URL("./worker.js", import.meta.url));
-    const mine = this.#messenger;
-    const impatience = this.#wanted > 1 ? setTimeout(() => mine.abort(), THREADS_PATIENCE_MS) : 0;
-    try {
-      this.engine = await mine.request("start", { threads: this.#wanted });
-      this.#served = false;
-      mine.watchThreads(this.engine?.threads ?? 1);
-      mine.onlost = (reason) => this.#replace(mine, reason);
-      this.#tell("engine");
-      if (this.phase === "starting") this.#enter("idle");
-    } catch (error) {
-      if (mine !== this.#messenger) return;
-      mine.abort();
-      if (this.#wanted > 1) {
-        this.#wanted = 1;
-        return this.#start();
-      }
-      this.#enter("broken");
-      this.#say(`HeavyTail can't start in this browser: ${sentence(error)}`);
-    } finally {
-      clearTimeout(impatience);
-    }
+    return this.#connection.start();
   }
 
   /**
@@ -132,35 +104,75 @@ export class Controller {
    * @returns {Promise<boolean>} whether there is a new model
    */
   async open(give, options) {
-    const model = await this.#open(give, options);
-    if (!model) return false;
-    this.model = model;
-    this.closeSecond();
-    this.#tell("model");
+    const opened = await this.#open(give, options);
+    if (!opened) return false;
+    const { model, again } = opened;
+    if (again) Object.assign(again.model, model); // what is read from now on is what was given last
+    else this.sessions.push({ model, options: null, run: null, second: null, asBase: false, pairs: null });
+    this.show(again ?? this.sessions[this.sessions.length - 1]);
     return true;
   }
 
-  /** The same with the model that the opened one is compared with. @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give @param {() => Options} options */
+  /** The session of the same files, if they are open. @param {Model} model */
+  async #find(model) {
+    const like = this.sessions.filter((session) => looksLike(session.model.files, model.files));
+    if (like.length === 0) return null;
+    const known = (/** @type {Model} */ { files }) => this.fingerprint(files).catch(() => null);
+    const wanted = await known(model);
+    for (const session of like) if (wanted !== null && (await known(session.model)) === wanted) return session;
+    return null;
+  }
+
+  /** Shows another of the opened models. @param {Session | null} session */
+  show(session) {
+    this.session = session;
+    for (const change of /** @type {Change[]} */ (["sessions", "model", "second", "pairs", "run"])) this.#tell(change);
+    if (!session?.run) return;
+    this.#tell("rows", session.run.rows);
+    this.#tell("progress");
+    this.#tell("comparison");
+  }
+
+  /** Forgets an opened model; what runs in it is stopped. @param {Session} session */
+  close(session) {
+    const place = this.sessions.indexOf(session);
+    if (place < 0) return;
+    if (this.running?.session === session) this.#connection.renew();
+    this.sessions.splice(place, 1);
+    if (this.session === session) this.show(this.sessions[Math.min(place, this.sessions.length - 1)] ?? null);
+    else this.#tell("sessions");
+  }
+
+  /** The settings of the session that is shown. @param {Options} options */
+  choose(options) {
+    if (this.session) this.session.options = options;
+  }
+
+  /** As `open`, with the model that the shown one is compared with. @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give @param {() => Options} options */
   async openSecond(give, options) {
-    const model = this.model && (await this.#open(give, options));
-    if (!model) return false;
-    this.second = model;
-    this.asBase = false;
-    this.#tell("second");
-    return true;
+    const { session } = this;
+    const opened = session && (await this.#open(give, options));
+    if (!opened) return false;
+    Object.assign(session, { second: opened.model, asBase: false });
+    if (session === this.session) this.#tell("second");
+    return session === this.session;
   }
 
   closeSecond() {
     if (!this.second) return;
-    this.second = null;
-    this.asBase = false;
+    Object.assign(/** @type {Session} */ (this.session), { second: null, asBase: false });
     this.#tell("second");
+  }
+
+  /** Whether runs are about the difference from the second model. @param {boolean} isBase */
+  setBase(isBase) {
+    if (this.session) this.session.asBase = isBase;
   }
 
   /**
    * @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give
    * @param {() => Options} options
-   * @returns {Promise<Model | null>} null if it can't be opened, or another was asked for meanwhile
+   * @returns {Promise<{model: Model, again: Session | null} | null>} with the session that has it already; null if it can't be opened, or another was asked for meanwhile
    */
   async #open(give, options) {
     if (this.phase === "broken") return null;
@@ -174,10 +186,12 @@ export class Controller {
     this.#say("");
     try {
       const { files, ignored, adapter } = chooseModel(await give());
-      await this.#started;
+      await this.#connection.started;
       // Whether it has adapters, or goes with a base, is a question to the run.
-      const { head, lora_alpha } = await this.#request("describe", { files, adapter, options: { ...options(), peft: "no" } });
-      return stale() ? null : { files, head, ignored, lora_alpha };
+      const { head, lora_alpha } = await this.#connection.request("describe", { files, adapter, options: { ...options(), peft: "no" } });
+      const model = { files, head, ignored, lora_alpha };
+      const again = await this.#find(model);
+      return stale() ? null : { model, again };
     } catch (error) {
       if (!stale()) this.#fail(error, "This model can't be opened");
       return null;
@@ -187,111 +201,133 @@ export class Controller {
   }
 
   /**
-   * Analyses the opened model; rows of an earlier run go away when the first news of this one comes.
+   * Analyses the shown model; rows of an earlier run go away when the first news of this one comes.
    * @param {Options} options
    */
-  analyze(options) {
-    this.#analysis = this.#analyze(options);
+  analyze(options, session = this.session) {
+    this.#analysis = this.#analyze(session, options);
     return this.#analysis;
   }
 
-  /** @param {Options} options */
-  async #analyze(options) {
-    if (!this.model || this.phase !== "idle") return;
-    this.running = "run";
-    this.#enter("running");
-    this.#say("");
+  /** @param {Session | null} session @param {Options} options */
+  async #analyze(session, options) {
+    if (!session || this.phase !== "idle") return;
     /** @type {Run | null} */
     let run = null;
     const began = performance.now();
-    try {
-      const base = this.#base();
-      await this.#request("analyze", { files: this.model.files, base: base?.files ?? null, options, kept: this.#kept() }, (/** @type {News} */ news) => {
-        if (news.head) run = this.#begin(news.head, base);
-        if (run) this.#receive(run, news);
-      });
-      this.#finish(run, "complete");
-      this.#remember(options, /** @type {Run | null} */ (run), (performance.now() - began) / 1000);
-    } catch (error) {
-      this.#finish(run, "cancelled");
-      this.#fail(error, "The analysis stopped, and the rows finished until then are kept");
-    }
+    const base = baseOf(session);
+    const payload = { files: session.model.files, base: base?.files ?? null, options, kept: keptOf(session) };
+    const onnews = (/** @type {News} */ news) => {
+      if (news.head) run = this.#begin(session, news.head, base);
+      if (run) this.#receive(run, news);
+    };
+    const isComplete = await this.#work("analyze", session, payload, onnews, () => run, "The analysis stopped, and the rows finished until then are kept");
+    const found = /** @type {Run | null} */ (run);
+    if (isComplete) this.#remember(options, found, (performance.now() - began) / 1000);
+    else if (found && session.run === found && this.sessions.includes(session)) void this.#compareAgain(found);
   }
 
-  /** The model that runs are about the difference from. */
-  #base() {
-    return this.asBase ? this.second : null;
-  }
-
-  /** Compares the opened model with the second one. @param {Options} options */
-  async compare(options) {
-    const { model: first, second } = this;
-    if (!first || !second || this.phase !== "idle") return;
-    this.running = "pairs";
+  /**
+   * The one thing that runs, to its end.
+   * @param {"analyze" | "pairs" | "distances"} what @param {Session} session @param {object} payload @param {(news: any) => void} onnews
+   * @param {() => Run | Pairs | Distances | null} found what has come of it so far
+   * @param {string} stopped what is told when it can't go on
+   * @returns {Promise<boolean>} whether it came to its end
+   */
+  async #work(what, session, payload, onnews, found, stopped) {
+    this.running = { what, session };
     this.#enter("running");
     this.#say("");
+    const failure = await this.#connection.request(what, payload, onnews).then(() => null, (error) => error);
+    const result = found();
+    if (result) Object.assign(result, { status: failure ? "cancelled" : "complete", ended: performance.now() });
+    this.#enter("idle");
+    if (failure) this.#fail(failure, stopped);
+    return !failure;
+  }
+
+  /** Compares the shown model with its second one. @param {Options} options */
+  async compare(options) {
+    const { session } = this;
+    if (!session?.second || this.phase !== "idle") return;
+    const { model: first, second } = session;
     /** @type {Pairs | null} */
     let pairs = null;
     const began = performance.now();
-    try {
-      await this.#request("pairs", { files: first.files, second: second.files, options }, (/** @type {PairNews} */ { report, progress }) => {
-        if (!pairs && progress) {
-          this.pairs = pairs = { first, second, options, report: null, progress, status: "running", began };
-          this.#tell("pairs");
-        }
-        if (!pairs) return;
-        pairs.progress = progress ?? pairs.progress;
-        this.#tell("pairs-progress");
-        if (!report) return;
-        pairs.report = report;
-        this.#tell("pairs-report");
-      });
-      if (pairs) /** @type {Pairs} */ (pairs).status = "complete";
-      this.#enter("idle");
-    } catch (error) {
-      if (pairs) /** @type {Pairs} */ (pairs).status = "cancelled";
-      this.#enter("idle");
-      this.#fail(error, "The comparison stopped, and the weights finished until then are kept");
-    }
+    const tell = (/** @type {Change} */ change) => session === this.session && this.#tell(change);
+    const onnews = (/** @type {PairNews} */ { report, progress }) => {
+      if (!pairs && progress) {
+        session.pairs = pairs = { first, second, options, report: null, distances: null, progress, status: "running", began, ended: null };
+        tell("pairs");
+      }
+      if (!pairs) return;
+      Object.assign(pairs, { progress: progress ?? pairs.progress, report: report ?? pairs.report });
+      tell("pairs-progress");
+      if (report) tell("pairs-report");
+    };
+    await this.#work("pairs", session, { files: first.files, second: second.files, options }, onnews, () => pairs, "The comparison stopped, and the weights finished until then are kept");
+  }
+
+  /** How far the two models of the comparison are apart, layer by layer. @param {string} method of the engine's */
+  async measureDistances(method) {
+    const { session, pairs } = this;
+    if (!session || !pairs || this.phase !== "idle") return;
+    const { first, second, options } = pairs;
+    const progress = { layers_done: 0, layers_total: 0, work_done: 0, work_total: 0 };
+    /** @type {Distances} */
+    const found = { method, report: null, files: {}, progress, status: "running", began: performance.now(), ended: null };
+    pairs.distances = found;
+    const tell = (/** @type {Change} */ change) => pairs === this.pairs && this.#tell(change);
+    tell("distances");
+    const onnews = (/** @type {DistanceNews} */ news) => {
+      Object.assign(found, news);
+      tell(news.report ? "distances" : "distances-progress");
+    };
+    await this.#work("distances", session, { files: first.files, second: second.files, method, options }, onnews, () => found, "The distances stopped, and the layers finished until then are kept");
   }
 
   /** What both opened models have in common. @param {Options} options @returns {Promise<{report: PairReport, progress: Progress}>} */
   async match(options) {
     if (!this.model || !this.second) throw new RemoteError({ name: "cancelled", message: "no second model" });
-    return this.#request("match", { files: this.model.files, second: this.second.files, options });
+    return this.#connection.request("match", { files: this.model.files, second: this.second.files, options });
   }
 
   /** Both spectra of a weight of the comparison. @param {PairRow} row @returns {Promise<PairSpectra>} */
   async pairSpectra({ name, quantized_name }) {
     if (!this.pairs) throw new RemoteError({ name: "cancelled", message: "no comparison" });
     const { first, second, options } = this.pairs;
-    return this.#request("spectra", { files: first.files, second: second.files, options, name, quantized_name });
+    return this.#connection.request("spectra", { files: first.files, second: second.files, options, name, quantized_name });
   }
 
   /** @param {string} kind one of the files the engine can write of a comparison @returns {Promise<string | null>} */
   async exportPairs(kind) {
     if (!this.pairs?.report || this.pairs.status === "running") return null;
+    return this.#written("export_pairs", { report: this.pairs.report, kind });
+  }
+
+  /** @param {string} request @param {{kind: string, [more: string]: any}} payload @returns {Promise<string | null>} */
+  async #written(request, payload) {
     try {
-      return await this.#request("export_pairs", { report: this.pairs.report, kind });
+      return await this.#connection.request(request, payload);
     } catch (error) {
-      this.#fail(error, `${kind} can't be written`);
+      this.#fail(error, `${payload.kind} can't be written`);
       return null;
     }
   }
 
-  /** What tells the opened files from others. @returns {Promise<string | null>} */
-  async fingerprint() {
-    return this.model && this.#request("fingerprint", { files: this.model.files });
+  /** What tells files from others. @param {import("./types.js").Source[]} files @returns {Promise<string | null>} */
+  fingerprint(files) {
+    return this.#connection.request("fingerprint", { files });
   }
 
-  /** Shows rows of an earlier run over the opened model; the next run goes on from them. @param {Head} head @param {Row[]} rows @param {Status} status */
-  restore(head, rows, status) {
-    const run = this.#begin(head, null, status);
+  /** Gives an opened model the rows of an earlier run; the next run goes on from them. @param {Session} session @param {Head} head @param {Row[]} rows @param {Status} status */
+  restore(session, head, rows, status) {
+    const run = this.#begin(session, head, null, status);
     const levels = new Map(head.layers.map(({ layer_id }) => [layer_id, new Set()]));
     for (const { layer_id, quantization } of rows) levels.get(layer_id)?.add(quantization);
     const layers_done = [...levels.values()].filter(({ size }) => size === head.levels.length).length;
     this.#receive(run, { rows, progress: { ...run.progress, layers_done } });
-    this.#enter("idle");
+    this.#tell("phase");
     void this.#compareAgain(run);
   }
 
@@ -301,24 +337,21 @@ export class Controller {
     if (work > 0 && seconds > 1) this.#speeds.set(speedKey(options), { speed: work / seconds, measured: "measured on your last run" });
   }
 
-  /** Rows of this model that need not be computed again; the engine leaves out those that other settings would change. @param {number} [most] */
-  #kept(most = Infinity) {
-    return this.run && this.run.model === this.model && this.run.base === this.#base() && this.run.rows.length <= most ? { head: this.run.head, rows: this.run.rows } : null;
-  }
-
   /**
    * How long a run would take, by the work of its layers and a sample of it, or an earlier run with the same settings.
    * @param {Options} options
    * @returns {Promise<{layers: number, levels: number, seconds: number | null, measured: string}>} seconds are null when nothing could be measured
    */
   async estimate(options) {
-    if (!this.model) throw new RemoteError({ name: "cancelled", message: "no model" });
+    const { session } = this;
+    if (!session) throw new RemoteError({ name: "cancelled", message: "no model" });
+    const { files, head } = session.model;
     // Bytes over a network are read when the run is asked for, not before.
-    const base = this.#base()?.files ?? null;
-    if (![...this.model.files, ...(base ?? [])].every((file) => file instanceof File)) return { layers: this.model.head.layers.length, levels: options.quantizations.split(",").length, seconds: null, measured: "" };
+    const base = baseOf(session)?.files ?? null;
+    if (![...files, ...(base ?? [])].every((file) => file instanceof File)) return { layers: head.layers.length, levels: options.quantizations.split(",").length, seconds: null, measured: "" };
     const way = speedKey(options);
     const sample = !this.#speeds.has(way);
-    const answer = /** @type {Estimate} */ (await this.#request("estimate", { files: this.model.files, base, options, sample, kept: this.#kept(KEPT_FOR_ESTIMATE) }));
+    const answer = /** @type {Estimate} */ (await this.#connection.request("estimate", { files, base, options, sample, kept: keptOf(session, KEPT_FOR_ESTIMATE) }));
     if (answer.sample) this.#speeds.set(way, { speed: answer.sample.work / answer.sample.seconds, measured: `measured on ${answer.sample.name}` });
     const known = this.#speeds.get(way);
     return { layers: answer.layers, levels: answer.levels, seconds: known ? answer.work / known.speed : null, measured: known?.measured ?? "" };
@@ -326,35 +359,31 @@ export class Controller {
 
   /** These layers first, of those that are not computed yet. @param {number[]} layers by id */
   prioritize(layers) {
-    if (this.phase === "running" && this.running === "run") void this.#messenger?.request("prioritize", { layers }).catch(() => {});
+    if (this.runs("analyze")) this.#connection.post("prioritize", { layers });
   }
 
   /** Goes on with other levels, layers or settings: what is finished and still wanted stays. @param {Options} options */
   async change(options) {
-    if (this.phase !== "running" || this.running !== "run") return;
-    this.cancel();
+    const { session } = this;
+    if (!this.runs("analyze")) return;
+    void this.cancel();
     await this.#analysis;
-    await this.analyze(options);
+    await this.analyze(options, session);
   }
 
-  /** Stops the running analysis now; finished rows stay. */
-  cancel() {
-    if (this.phase === "running") this.#renew();
+  /** Stops what runs now; what is finished stays. */
+  async cancel() {
+    const { running } = this;
+    // A report is made now and then only: a worker that answers is asked for what came since the last.
+    if (running && running.what !== "analyze") await Promise.race([this.#connection.request("report").catch(() => {}), new Promise((resolve) => setTimeout(resolve, LAST_WORD_MS))]);
+    if (running && running === this.running) this.#connection.renew();
   }
 
-  /**
-   * @param {string} kind one of the files the engine can write
-   * @returns {Promise<string | null>}
-   */
+  /** @param {string} kind one of the files the engine can write @returns {Promise<string | null>} */
   async exportFile(kind) {
     if (!this.run || this.run.status === "running") return null;
     const { head, rows, status } = this.run;
-    try {
-      return await this.#request("export", { head, rows, status, kind });
-    } catch (error) {
-      this.#fail(error, `${kind} can't be written`);
-      return null;
-    }
+    return this.#written("export", { head, rows, status, kind });
   }
 
   /**
@@ -365,7 +394,7 @@ export class Controller {
   async detail(name, level, onpart) {
     if (!this.run?.model) throw new RemoteError({ name: "files", message: "The file of this run is not open any more: open it again." });
     const { model, base, head } = this.run;
-    await this.#request("detail", { files: model.files, base: base?.files ?? null, options: optionsOf(head.settings), name, level }, onpart);
+    await this.#connection.request("detail", { files: model.files, base: base?.files ?? null, options: optionsOf(head.settings), name, level }, onpart);
   }
 
   /**
@@ -374,109 +403,68 @@ export class Controller {
    * @returns {Promise<Fit | null>}
    */
   refit(eigenvalues, xmin, xmax) {
-    return this.#request("refit", { eigenvalues, xmin, xmax });
+    return this.#connection.request("refit", { eigenvalues, xmin, xmax });
   }
 
   /** Ends a detail that is under way. */
   rest() {
-    void this.#messenger?.request("rest").catch(() => {});
+    this.#connection.post("rest");
   }
 
   dismiss() {
     this.#say("");
   }
 
-  /** @param {Head} head @param {Model | null} base @param {Run["status"]} status */
-  #begin(head, base, status = "running") {
-    this.run = {
+  /** @param {Session} session @param {Head} head @param {Model | null} base @param {Run["status"]} status */
+  #begin(session, head, base, status = "running") {
+    /** @type {Run} */
+    const run = {
       head,
       rows: [],
       comparison: [],
       verdict: null,
-      model: this.model,
+      model: session.model,
       base,
       progress: { layers_done: 0, layers_total: head.layers.length, work_done: 0, work_total: 0 },
       status,
       began: performance.now(),
+      ended: null,
     };
-    this.#tell("run");
-    return this.run;
+    session.run = run;
+    this.#tell("begun", { session, run });
+    if (session === this.session) this.#tell("run");
+    return run;
   }
 
   /** @param {Run} run @param {News} news */
   #receive(run, { rows, progress, comparison, verdict }) {
+    const tell = (/** @type {Change} */ change, /** @type {Row[]} */ what = []) => run === this.run && this.#tell(change, what);
     if (rows?.length) {
-      run.rows.push(...rows);
-      this.#tell("rows", rows);
+      for (const row of rows) run.rows.push(row);
+      this.#tell("found", { run, rows });
+      tell("rows", rows);
     }
     if (progress) {
       run.progress = progress;
-      this.#tell("progress");
+      tell("progress");
     }
     if (comparison) {
       run.comparison = comparison;
       run.verdict = verdict ?? null;
-      this.#tell("comparison");
+      tell("comparison");
     }
-  }
-
-  /** @param {Run | null} run @param {Status} status */
-  #finish(run, status) {
-    if (run) run.status = status;
-    this.#enter("idle");
-    if (run && status === "cancelled") void this.#compareAgain(run);
   }
 
   /** After a cancel the last comparison may lack the last rows. @param {Run} run */
   async #compareAgain(run) {
     if (run.rows.length === 0) return;
     try {
-      const { comparison, verdict } = await this.#request("compare", { head: run.head, rows: run.rows });
-      if (run !== this.run) return;
+      const { comparison, verdict } = await this.#connection.request("compare", { head: run.head, rows: run.rows });
       Object.assign(run, { comparison, verdict });
-      this.#tell("comparison");
+      if (run === this.run) this.#tell("comparison");
     } catch {
       // the rows are there, and the next request will say what is wrong
     }
-  }
-
-  /** A fresh worker in place of the old one. */
-  #renew() {
-    this.#renewals += 1;
-    this.#messenger?.abort();
-    void this.start();
-  }
-
-  /**
-   * @param {string} kind
-   * @param {object} payload
-   * @param {(news: any) => void} [onnews]
-   */
-  async #request(kind, payload, onnews) {
-    const renewals = this.#renewals;
-    await this.#started;
-    if (renewals !== this.#renewals || !this.#messenger || this.phase === "broken") throw new RemoteError({ name: "cancelled", message: "cancelled" });
-    const messenger = this.#messenger;
-    try {
-      const answer = await messenger.request(kind, payload, onnews);
-      this.#served = true;
-      return answer;
-    } catch (error) {
-      const name = error instanceof Error ? error.name : "";
-      if (name !== "cancelled" && !HARMLESS.has(name)) this.#replace(messenger, error);
-      throw error;
-    }
-  }
-
-  /** A fresh worker in place of one that failed. @param {Messenger} lost @param {unknown} error */
-  #replace(lost, error) {
-    if (lost !== this.#messenger) return;
-    const told = sentence(error);
-    // Unless what it was asked for has said more.
-    if (this.alert === "") this.#say(`${told[0].toUpperCase()}${told.slice(1)} It was started again, and what is finished stays.`);
-    lost.abort(error instanceof Error ? error : new Error(told));
-    if (!this.#served) this.#wanted = 1; // threads that die again and again are none
-    this.#renew();
   }
 
   /** @param {unknown} error @param {string} what */
@@ -489,6 +477,7 @@ export class Controller {
   /** @param {Controller["phase"]} phase */
   #enter(phase) {
     this.phase = phase;
+    if (phase !== "running") this.running = null;
     this.#tell("phase");
   }
 
@@ -503,22 +492,4 @@ export class Controller {
   #tell(change, what) {
     for (const fn of this.#listeners.get(change) ?? []) fn(what);
   }
-}
-
-/** What changes how fast work is done, beside how much there is. @param {Options} options */
-function speedKey(options) {
-  return JSON.stringify({ ...options, quantizations: "", layers: "" });
-}
-
-/** The options that a run's settings come from. @param {Head["settings"]} settings */
-function optionsOf({ measures, spectrum, ...settings }) {
-  const read = (/** @type {string} */ text) => (/^(true|false|-?[\d.]+(e-?\d+)?)$/.test(text) ? JSON.parse(text) : text);
-  return { ...settings, svd: spectrum === "svd", ...Object.fromEntries(Object.entries(measures ?? {}).map(([name, text]) => [name, read(text)])) };
-}
-
-/** @param {unknown} error */
-export function sentence(error) {
-  const text = error instanceof Error ? error.message : String(error);
-  const told = error instanceof RemoteError && !HARMLESS.has(error.name) ? `the worker failed (${text.replace(/^Uncaught /, "")})` : text;
-  return /[.!?…]$/.test(told) ? told : `${told}.`;
 }

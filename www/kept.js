@@ -115,6 +115,7 @@ export class Kept {
         writing.known = true;
         await this.#write(writing.run.id, run, rows);
       } while (writing.rows.length > 0);
+      if (last && this.#writing === writing) this.#writing = null; // with its list of layers
     } catch (error) {
       this.#failed = true;
       const full = error instanceof DOMException && error.name === "QuotaExceededError";

@@ -1,9 +1,12 @@
 // @ts-check
 /** Builds the page and ties widgets and controller together. */
 import { filesOfAddress } from "./address.js";
-import { Controller, sentence } from "./controller.js";
+import { sentence } from "./connection.js";
+import { Controller } from "./controller.js";
 import { resume } from "./resume.js";
 import { addressBar } from "./ui/address_bar.js";
+import { forgetCharts } from "./charts/chart.js";
+import { nameOf } from "./pairs/second_model.js";
 import { results } from "./results.js";
 import { shown } from "./ui/dom.js";
 import { singleFile } from "./single_file.js";
@@ -21,6 +24,7 @@ import { modelCard } from "./ui/model_card.js";
 import { count, duration } from "./ui/numbers.js";
 import { runBar } from "./ui/run_bar.js";
 import { settings } from "./ui/settings.js";
+import { tabs } from "./ui/tabs.js";
 
 /** `?url=https://…` and `?model=organisation/name` open a model. */
 const asked = new URLSearchParams(location.search);
@@ -35,6 +39,7 @@ const widgets = {
   drop: dropZone(),
   address: addressBar(),
   kept: keptNotice(),
+  tabs: tabs(place("model-panel")),
   model: modelCard(),
   settings: settings(),
   bar: runBar(),
@@ -55,6 +60,7 @@ place("alert-place").replaceWith(widgets.alert.element);
 place("drop-place").replaceWith(widgets.drop.element);
 place("address-place").replaceWith(widgets.address.element);
 place("kept-place").replaceWith(widgets.kept.element);
+place("tabs-place").replaceWith(widgets.tabs.element);
 place("model-place").replaceWith(widgets.model.element);
 place("settings-place").replaceWith(widgets.settings.element);
 place("run-place").replaceWith(widgets.bar.element);
@@ -74,24 +80,31 @@ controller.on("engine", () => {
 controller.on("phase", showPhase);
 controller.on("alert", () => widgets.alert.show(controller.alert));
 
+controller.on("sessions", showTabs);
 controller.on("model", () => {
-  if (!controller.model) return;
-  widgets.model.show(controller.model);
-  widgets.settings.model(controller.model.head.layers, controller.model.lora_alpha);
-  estimate();
-  place("model-section").hidden = false;
-  /** @type {HTMLDetailsElement} */ (place("intro")).open = false;
+  const { session } = controller;
+  place("model-section").hidden = session === null;
+  forgetCharts();
   showPhase();
+  if (!session) return;
+  const { model } = session;
+  widgets.model.show(model);
+  widgets.settings.model(model.head.layers, model.lora_alpha);
+  if (session.options) widgets.settings.set(session.options);
+  else controller.choose(options());
+  estimate();
+  /** @type {HTMLDetailsElement} */ (place("intro")).open = false;
 });
 
 controller.on("run", () => {
-  if (!controller.run) return;
-  const { head } = controller.run;
-  place("results-section").hidden = false;
-  widgets.results.begin(head);
-  widgets.layer.begin(head);
+  const { run } = controller;
+  place("results-section").hidden = run === null;
+  for (const widget of [widgets.results, widgets.layer]) {
+    if (run) widget.begin(run.head);
+    else widget.forget();
+  }
   showPhase();
-  if (unseen && controller.phase === "running") widgets.bar.toTop(); // its progress, and under it the results as they come
+  if (unseen && controller.runs("analyze")) widgets.bar.toTop(); // its progress, and under it the results as they come
   unseen = false;
 });
 controller.on("rows", (rows) => widgets.results.add(rows));
@@ -106,7 +119,7 @@ function showComparison() {
 function showPhase() {
   const { phase, model, run } = controller;
   const busy = phase === "running" || phase === "broken";
-  const running = phase === "running" && controller.running === "run";
+  const running = controller.runs("analyze");
   widgets.drop.update({ busy, small: model !== null });
   widgets.address.update(busy);
   widgets.bar.update(run, { ready: phase === "idle" && model !== null, running });
@@ -115,10 +128,17 @@ function showPhase() {
     widgets.results.status(run.status);
     showComparison();
   }
+  showTabs();
   if (phase === "idle") estimate();
   if (phase === "broken") widgets.engine.failed();
   document.body.dataset.phase = phase; // what tests wait for
   document.body.dataset.run = run?.status ?? "none";
+}
+
+function showTabs() {
+  const { sessions, session, running } = controller;
+  widgets.tabs.show(sessions, session, running?.session ?? null);
+  if (running && running.session !== session) widgets.bar.estimate(`${nameOf(running.session.model.head.model)} is being ${running.what === "analyze" ? "analysed" : "compared"}: this model's turn comes after it.`);
 }
 
 /** @param {() => any} give @param {string} [address] where it comes from, if from a server */
@@ -148,9 +168,12 @@ widgets.address.on("address", (address) => open(() => filesOfAddress(address), a
 widgets.drop.on("demo", async () => {
   if (await open(demo)) analyze(options());
 });
+widgets.tabs.on("show", (session) => controller.show(session));
+widgets.tabs.on("close", (session) => controller.close(session));
 widgets.bar.on("analyze", () => analyze(options()));
 widgets.bar.on("preview", () => analyze(widgets.settings.preview(options(), widgets.settings.previewStep())));
 widgets.settings.on("change", () => {
+  controller.choose(options());
   estimate();
   widgets.bar.offerChange();
 });
@@ -188,6 +211,7 @@ function estimate() {
   clearTimeout(resting);
   resting = setTimeout(async () => {
     widgets.bar.offerPreview(widgets.settings.previewStep());
+    void second.match();
     if (controller.phase !== "idle" || !controller.model) return;
     const asked = resting;
     const words = await controller.estimate(options()).then(expected, (error) => (error.name === "cancelled" ? "" : sentence(error)));
@@ -211,7 +235,8 @@ function openLayer(name, level) {
 async function demo() {
   const answer = await fetch(DEMO).catch(() => null);
   if (!answer?.ok) throw new FilesError("The demo model can't be fetched: this site was put up without demo/demo.safetensors.");
-  return [{ file: new File([await answer.blob()], "demo.safetensors"), folder: "" }];
+  // Of one date, so that it is the same file every time.
+  return [{ file: new File([await answer.blob()], "demo.safetensors", { lastModified: 0 }), folder: "" }];
 }
 
 resume(controller, widgets.kept);

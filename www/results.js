@@ -43,6 +43,8 @@ export function results() {
 
   for (const part of [pictures.heat, pictures.byLayer, layers]) part.on("open", (what) => tell("open", what));
   const view = inView(layers.element, (ids) => tell("visible", ids));
+  /** @type {Head | null} */
+  let shown = null;
 
   return {
     element,
@@ -51,10 +53,15 @@ export function results() {
     layers,
     /** @param {Head} head */
     begin(head) {
+      shown = head;
       notes.begin(head);
       said.begin();
       for (const part of new Set([...overRows, ...overLevels])) part.begin(head);
       view.begin();
+    },
+    /** Lets go of all rows; what the reader has chosen stays chosen. */
+    forget() {
+      if (shown) this.begin({ ...shown, layers: [], skipped: [] });
     },
     /** @param {Row[]} rows */
     add(rows) {

@@ -2,7 +2,10 @@
 /** Ties the controller to what this browser keeps: rows are kept as they come, and are there when the same files are opened again. */
 import { Kept } from "./kept.js";
 
-/** @import { Controller } from "./controller.js" */
+/**
+ * @import { Controller } from "./controller.js"
+ * @import { Model, Run } from "./session.js"
+ */
 
 const DATE = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 
@@ -12,56 +15,66 @@ const DATE = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "sh
  */
 export function resume(controller, notice) {
   const kept = new Kept((sentence) => notice.show(sentence, false));
-  /** What the opened model is known by. @type {Promise<string | null>} */
-  let known = Promise.resolve(null);
+  /** What opened models are known by. @type {WeakMap<Model, Promise<string | null>>} */
+  const known = new WeakMap();
+  /** What is told of their rows. @type {WeakMap<Model, string>} */
+  let told = new WeakMap();
   /** Steps of keeping, one after another. */
   let steps = Promise.resolve();
-  let restoring = false;
-  let writing = false;
+  /** The run whose rows are kept. @type {Run | null} */
+  let writing = null;
 
   /** @param {() => void | Promise<void>} step */
   const then = (step) => {
     steps = steps.then(step, step);
   };
 
+  /** @param {Model} model @param {string} sentence */
+  const tell = (model, sentence) => {
+    told.set(model, sentence);
+    if (model === controller.model) notice.show(sentence);
+  };
+
   controller.on("model", async () => {
-    const { model, engine } = controller;
-    if (!model || !engine) return;
-    notice.show("");
-    known = controller.fingerprint().catch(() => null);
-    const name = await known;
+    const { session, engine } = controller;
+    if (!session || !engine) return;
+    const { model } = session;
+    notice.show(told.get(model) ?? "");
+    if (known.has(model)) return; // it was shown before
+    known.set(model, controller.fingerprint(model.files).catch(() => null));
+    const name = await known.get(model);
     const found = name && (await kept.load(name, engine.version));
-    if (!found || found.rows.length === 0 || controller.model !== model || controller.phase !== "idle" || controller.run?.model === model) return;
-    restoring = true;
-    controller.restore(found.head, found.rows, found.complete ? "complete" : "cancelled");
-    restoring = false;
-    notice.show(`These results were computed here on ${DATE.format(found.saved)} and kept in this browser. ${found.complete ? "" : "Analyze goes on from them."}`);
+    // Meanwhile it may have been closed, or analysed anew.
+    if (!found || found.rows.length === 0 || !controller.sessions.includes(session) || session.run || controller.running?.session === session) return;
+    controller.restore(session, found.head, found.rows, found.complete ? "complete" : "cancelled");
+    tell(model, `These results were computed here on ${DATE.format(found.saved)} and kept in this browser. ${found.complete ? "" : "Analyze goes on from them."}`);
   });
 
-  controller.on("run", () => {
-    const { run, engine } = controller;
-    if (!run || !engine || restoring) return;
-    writing = run.base === null; // the files alone would not tell whose difference it is
-    notice.show("");
+  controller.on("begun", (/** @type {{session: import("./session.js").Session, run: Run}} */ { session: { model }, run }) => {
+    const { engine } = controller;
+    if (run.status !== "running" || !engine) return; // what is restored is kept already
+    writing = run.base === null ? run : null; // the files alone would not tell whose difference it is
+    tell(model, "");
     if (!writing) return;
-    const name = known;
+    const name = known.get(model);
     then(async () => {
-      const model = await name;
-      if (model) kept.begin(model, engine.version, run.head);
+      const id = await name;
+      if (id) kept.begin(id, engine.version, run.head);
     });
   });
-  controller.on("rows", (rows) => {
-    if (writing && !restoring) then(() => kept.add(rows));
+  controller.on("found", (/** @type {{run: Run, rows: import("./types.js").Row[]}} */ { run, rows }) => {
+    if (run === writing) then(() => kept.add(rows));
   });
   controller.on("phase", () => {
     if (controller.phase === "running" || !writing) return;
-    writing = false;
-    const complete = controller.run?.status === "complete";
+    const complete = writing.status === "complete";
+    writing = null;
     then(() => kept.end(complete));
   });
 
   notice.on("clear", async () => {
     await kept.clear();
+    told = new WeakMap();
     notice.show("Nothing is kept in this browser any more.", false);
   });
 }

@@ -202,6 +202,10 @@
  *
  * @typedef {{report?: PairReport, progress?: Progress}} PairNews
  *
+ * @typedef {{method: string, layer_id: number, slice_id: number | null, name: string, delta_W: Maybe, delta_b: Maybe, M: number, N: number, b_shape: number | null, longname: string, reason: string | null}} DistanceRow
+ * @typedef {{method: string, delta_W: Maybe, delta_b: Maybe, rows: DistanceRow[], unmatched: Head["skipped"]}} DistanceReport
+ * @typedef {{progress: Progress, report?: DistanceReport, files?: Record<string, string>}} DistanceNews
+ *
  * A file on a server: `stamp` tells one state of it from another.
  * @typedef {{name: string, size: number, url: string, stamp: string}} Remote
  * @typedef {File | Remote} Source

@@ -2,7 +2,7 @@
 /**
  * The only module that loads wasm. It slices files, hands the bytes to Rust and posts what comes back.
  * Every request stands alone (it names its files), so a fresh worker can take over at any time.
- * @import { Options, Head, Row, News, Engine, Status, Source, Estimate, DetailPart, Fit, PairNews, PairReport, PairSpectra, Progress } from "./types.js"
+ * @import { Options, Head, Row, News, Engine, Status, Source, Estimate, DetailPart, DistanceNews, Fit, PairNews, PairReport, PairSpectra, Progress } from "./types.js"
  */
 import { bytes, sleep } from "./bytes.js";
 import { BUILD, engine } from "./engine.js";
@@ -27,6 +27,8 @@ const PART_MS = 15;
 let loading;
 /** The analysis or comparison that runs, if one does. @type {any} */
 let running = null;
+/** Tells what the comparison that runs has finished. */
+let reportNow = () => {};
 /** The lock that this worker holds while it lives, and how many threads were made. */
 let alive = "";
 let made = 0;
@@ -202,8 +204,9 @@ const requests = {
       reported = performance.now();
       cost = reported - now;
     };
+    reportNow = () => tell({ progress: pairs.take_finished(), report: pairs.report("cancelled") });
     try {
-      tell({ progress: pairs.take_finished(), report: pairs.report("cancelled") });
+      reportNow();
       await compute(pairs, [files, second], () => news(false));
       news(true);
     } catch (error) {
@@ -211,8 +214,47 @@ const requests = {
       throw error;
     } finally {
       running = null;
+      reportNow = () => {};
       release(pairs);
     }
+  },
+
+  /**
+   * How far two models are apart, layer by layer.
+   * @param {{files: Source[], second: Source[], method: string, options: Options}} payload
+   * @param {(news: DistanceNews) => void} tell
+   */
+  async distances({ files, second, method, options }, tell) {
+    const { wasm, threads } = await ready();
+    const distances = await openBoth(wasm, files, second, (one, other) => new wasm.Distances(one, other, method, options, threads));
+    running = distances;
+    let told = performance.now();
+    const names = ["distances.csv", "distances.json"];
+    reportNow = () => {
+      const progress = distances.take_finished();
+      tell({ progress, report: distances.report(), files: Object.fromEntries(names.map((name) => [name, distances.export(name)])) });
+    };
+    try {
+      await compute(distances, [files, second], () => {
+        const progress = distances.take_finished();
+        if (performance.now() - told < NEWS_EVERY_MS) return;
+        told = performance.now();
+        tell({ progress });
+      });
+      reportNow();
+    } catch (error) {
+      reportNow(); // what is finished stays
+      throw error;
+    } finally {
+      running = null;
+      reportNow = () => {};
+      release(distances);
+    }
+  },
+
+  /** What the running comparison has finished is told now. */
+  async report() {
+    reportNow();
   },
 
   /**
@@ -284,17 +326,26 @@ const requests = {
  * @param {any} wasm @param {Source[]} files @param {Source[]} second @param {Options} options @param {number} threads
  * @param {number} reserved bytes that a run beside it may take
  */
-async function openPairs(wasm, files, second, options, threads, reserved) {
-  const original = await open(wasm, files);
+function openPairs(wasm, files, second, options, threads, reserved) {
+  return openBoth(wasm, files, second, (original, other) => new wasm.Pairs(original, other, options, threads, reserved));
+}
+
+/**
+ * What is made of two models.
+ * @param {any} wasm @param {Source[]} files @param {Source[]} second
+ * @param {(first: any, second: any) => any} make
+ */
+async function openBoth(wasm, files, second, make) {
+  const first = await open(wasm, files);
   try {
     const other = await open(wasm, second);
     try {
-      return new wasm.Pairs(original, other, options, threads, reserved);
+      return make(first, other);
     } finally {
       release(other);
     }
   } finally {
-    release(original);
+    release(first);
   }
 }
 

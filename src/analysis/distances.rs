@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::combine::take;
 use super::layers::{Layer, LayerKind, select};
 use super::options::Options;
+use super::plan::Cost;
 use crate::error::{Error, Result};
 use crate::format::{Model, TensorEntry};
 use crate::matrix::Matrix;
@@ -82,7 +83,7 @@ impl Distances {
             unmatched.extend(left.map(|layer| skipped(layer, "the first model has no such layer")));
         }
         if matched.is_empty() {
-            let message = "the two models have no layer in common; `heavytail describe` lists the names of each";
+            let message = "the two models have no layer in common: layers are matched by name";
             return Err(Error::Options(message.to_owned()));
         }
         let bias = |model: &Model, layer: &Layer| {
@@ -113,6 +114,25 @@ impl Distances {
         self.pairs.is_empty()
     }
 
+    /// One of the models.
+    pub(super) fn model(&self, is_second: bool) -> &Model {
+        if is_second { &self.second } else { &self.first }
+    }
+
+    /// Both tensors as they are stored and in f32, kernel positions a second time; for CKA two Gram matrices of the shorter
+    /// side, or one of twice its order, with their tiles.
+    pub(super) fn cost(&self, pair: usize) -> Cost {
+        let info = &self.pairs[pair].first.info;
+        let stored = self.sources(pair).iter().fold(0u64, |sum, (_, entry)| sum.saturating_add(entry.info.bytes()));
+        let elements = info.shape.iter().fold(1u64, |product, side| product.saturating_mul(*side));
+        let copies = if self.method == DistanceMethod::Raw { 8 } else { 16 };
+        let (n, is_cka) = (info.m.min(info.n), self.method == DistanceMethod::Cka);
+        let gram = if is_cka { n.saturating_mul(n).saturating_mul(40) } else { 0 };
+        let bytes = stored.saturating_add(elements.saturating_mul(copies)).saturating_add(gram);
+        let work = elements as f64 * if is_cka { 4.0 * n as f64 } else { 4.0 };
+        Cost { work, bytes, least: bytes }
+    }
+
     /// The tensors of a pair in the order in which their bytes are wanted, and whether they are the second model's.
     pub fn sources(&self, pair: usize) -> Vec<(bool, &TensorEntry)> {
         let Pair { first, second, biases } = &self.pairs[pair];
@@ -123,9 +143,19 @@ impl Distances {
         sources
     }
 
+    /// The row of a pair that can't be measured.
+    pub(super) fn failed(&self, pair: usize, reason: &str) -> DistanceRow {
+        DistanceRow { reason: Some(reason.to_owned()), ..self.empty_row(pair) }
+    }
+
     /// The rows of a pair: one, or one for every kernel position if these are not pooled. `bytes` are those of
     /// [`Distances::sources`], one after another.
     pub fn rows(&self, pair: usize, bytes: &[u8]) -> Vec<DistanceRow> {
+        let row = self.empty_row(pair);
+        self.measure(pair, bytes, &row).unwrap_or_else(|error| vec![self.failed(pair, &error.to_string())])
+    }
+
+    fn empty_row(&self, pair: usize) -> DistanceRow {
         let info = &self.pairs[pair].first.info;
         let compat = self.options.compat.is_weightwatcher();
         let (mut n, mut m) = (info.n.max(info.m), info.n.min(info.m));
@@ -134,7 +164,7 @@ impl Distances {
             (n, m) =
                 (info.shape.iter().copied().fold(0, u64::max), info.shape.iter().copied().fold(u64::MAX, u64::min));
         }
-        let row = DistanceRow {
+        DistanceRow {
             method: self.method.as_str().to_owned(),
             layer_id: info.layer_id,
             slice_id: None,
@@ -147,9 +177,7 @@ impl Distances {
             b_shape: None,
             longname: info.name.clone(),
             reason: None,
-        };
-        self.measure(pair, bytes, &row)
-            .unwrap_or_else(|error| vec![DistanceRow { reason: Some(error.to_string()), ..row }])
+        }
     }
 
     fn measure(&self, pair: usize, bytes: &[u8], row: &DistanceRow) -> Result<Vec<DistanceRow>> {

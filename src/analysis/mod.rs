@@ -3,6 +3,7 @@
 mod combine;
 mod compare;
 mod detail;
+mod distance_run;
 mod distances;
 mod errors;
 mod filter;
@@ -28,6 +29,7 @@ pub use compare::compare;
 pub use detail::{
     Detail, DetailPart, FitDetail, LayerDetail, NOT_ONE_TENSOR, Place, RandomDetail, SpectrumDetail, refit,
 };
+pub use distance_run::DistanceRun;
 pub use distances::{DistanceMethod, Distances};
 pub use errors::RoundingNoise;
 pub use flight::{Progress, Side};

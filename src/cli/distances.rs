@@ -1,13 +1,15 @@
 //! `heavytail distances`: how far two models are apart, layer by layer.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::arguments::{DistanceArg, Distances as Arguments, RowsFormatArg};
 use super::describe::{clean, shape, table};
-use super::source::{Source, read_all};
+use super::source::Source;
 use super::{Failure, print};
-use crate::analysis::{DistanceMethod, Distances};
-use crate::report::{DistanceReport, Number, distances_csv};
+use crate::analysis::{DistanceMethod, DistanceRun, Distances, Limits, Next, Side};
+use crate::progress::Cancellation;
+use crate::report::{DistanceReport, Number, distances_csv, distances_json};
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut first = Source::open(Some(&arguments.first))?;
@@ -19,16 +21,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let options = arguments.selection.options();
     let distances = Distances::new(first.model.clone(), second.model.clone(), method, options)?;
-    let mut rows = Vec::new();
-    for pair in 0..distances.len() {
-        let bytes = read_all(&mut first, Some(&mut second), &distances.sources(pair))?;
-        rows.extend(distances.rows(pair, &bytes));
+    let limits = Limits { threads: 1, memory: 0, hard_limit: u64::MAX };
+    let mut run = DistanceRun::new(distances, limits, Cancellation::default());
+    loop {
+        match run.next_step() {
+            Next::Read(pair) => {
+                let mut bytes = Vec::new();
+                for (side, part) in run.parts(pair) {
+                    let source = if side == Side::Second { &mut second } else { &mut first };
+                    source.read_part(part, &mut bytes)?;
+                }
+                run.task(pair, bytes)();
+            }
+            Next::Wait => drop(run.take_finished(Duration::ZERO)),
+            Next::Done => break,
+        }
     }
-    let report = distances.report(rows);
+    let report = run.report();
     print(&match arguments.format {
         RowsFormatArg::Table => tables(&report),
         RowsFormatArg::Csv => distances_csv(&report.rows),
-        RowsFormatArg::Json => serde_json::to_string_pretty(&report).unwrap_or_default() + "\n",
+        RowsFormatArg::Json => distances_json(&report),
     })?;
     Ok(ExitCode::SUCCESS)
 }

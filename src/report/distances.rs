@@ -35,6 +35,11 @@ pub struct DistanceRow {
     pub reason: Option<String>,
 }
 
+/// The report as JSON.
+pub fn distances_json(report: &DistanceReport) -> String {
+    super::json::pretty(report)
+}
+
 /// Distances of all layers that two models have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DistanceReport {

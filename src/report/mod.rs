@@ -14,7 +14,7 @@ mod verdict;
 
 pub use self::csv::{comparison_csv, details_csv, distances_csv, harmless, layers_csv};
 pub use self::curves::{Curves, DeltaPoint};
-pub use self::distances::{DistanceReport, DistanceRow};
+pub use self::distances::{DistanceReport, DistanceRow, distances_json};
 pub use self::json::report_json;
 pub use self::measures::{Cell, Measures};
 pub use self::number::Number;

@@ -1,5 +1,6 @@
 //! The browser shell: what `www/worker.js` calls. The API is described in `www/README.md`.
 
+mod distances;
 mod pairs;
 #[cfg(feature = "rates")]
 mod rates;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use super::to_js;
-use crate::analysis::{self, Next, PairRun, Side};
+use crate::analysis::{self, DistanceRun, Next, PairRun, Side};
 use crate::format::{Model, Part};
 
 /// A stretch of a file, for the page to read.
@@ -53,6 +53,24 @@ impl Steps for analysis::Analysis {
 }
 
 impl Steps for PairRun {
+    fn next_step(&mut self) -> Next {
+        self.next_step()
+    }
+
+    fn name(&self, task: usize) -> &str {
+        self.name(task)
+    }
+
+    fn parts(&self, task: usize) -> Vec<FilePart<'_>> {
+        self.parts(task).iter().map(|(side, part)| FilePart::new(*side, part, self.model(*side))).collect()
+    }
+
+    fn work(&self, task: usize, bytes: Vec<u8>) -> Box<dyn FnOnce() + Send> {
+        Box::new(self.task(task, bytes))
+    }
+}
+
+impl Steps for DistanceRun {
     fn next_step(&mut self) -> Next {
         self.next_step()
     }

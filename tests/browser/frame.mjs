@@ -77,6 +77,9 @@ export function onPage(name, body, { url = () => stage.server.url, options = {},
   });
 }
 
+/** A file for the picker. @param {string} name @param {Buffer} buffer */
+export const named = (name, buffer) => ({ name, mimeType: "application/octet-stream", buffer });
+
 /** A model of two layers. */
 export const small = () => safetensors([matrix("first.weight", 32, 48, 1), matrix("second.weight", 48, 32, 2), { name: "first.bias", shape: [32], data: new Uint8Array(128) }]);
 

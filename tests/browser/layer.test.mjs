@@ -125,6 +125,13 @@ describe("the layer view", () => {
     assert.match(await page.text("#figure-change .layer-note"), /Edge from the grid's step, λ = .*; \d+ of 384 eigenvalues/);
   });
 
+  onPage("an xmin of a thousandth has its line", async (page) => {
+    await openLayer(page, "embeddings.position_embeddings", "2bit");
+    assert.match(await page.text("#layer-refit"), /^xmin 0\.00\d+: /);
+    assert.match(await page.picture("layer-fit"), />xmin<\/text>/);
+    assert.match(await page.picture("layer-xmin"), />xmin<\/text>.*>xmin<\/text>/s, "beside the axis of that name");
+  });
+
   onPage("xmin moves by keyboard and by dragging, and the fit follows", async (page) => {
     await openLayer(page, LAYER, LEVEL);
     const { spectra } = await native();

@@ -31,3 +31,13 @@ describe("looks", () => {
     }, { options });
   }
 });
+
+describe("numbers", () => {
+  onPage("that round to nothing have no sign", async (page) => {
+    const written = await page.page.evaluate(async () => {
+      const { change, fixed, signed } = await import(new URL("www/ui/numbers.js", document.baseURI).href);
+      return [fixed(-0.0004, 3), fixed(-0, 1), fixed(-0.0006, 3), signed(-0.0004, 3), signed(0.0004, 3), signed(0.0006, 3), change(-0.001), change(0.001), change(0.1), change(-12.5), signed(Infinity, 1), signed(-Infinity, 1), signed(null, 2), change(null)];
+    });
+    assert.deepEqual(written, ["0.000", "0.0", "−0.001", "0.000", "0.000", "+0.001", "0.00%", "0.00%", "+0.10%", "−12.50%", "+∞", "−∞", "–", "–"]);
+  });
+});

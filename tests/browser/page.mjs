@@ -97,12 +97,12 @@ class Page {
     await this.settled();
   }
 
-  /** Drops files made of bytes. @param {{name: string, buffer: Buffer}[]} files */
+  /** Drops files made of bytes, of one date every time: the same bytes again are the same file. @param {{name: string, buffer: Buffer}[]} files */
   async drop(files) {
     const transfer = await this.page.evaluateHandle(
       (files) => {
         const transfer = new DataTransfer();
-        for (const { name, base64 } of files) transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
+        for (const { name, base64 } of files) transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { lastModified: 0 }));
         return transfer;
       },
       files.map(({ name, buffer }) => ({ name, base64: buffer.toString("base64") })),
@@ -251,5 +251,12 @@ class Page {
     const [download] = await Promise.all([this.page.waitForEvent("download"), this.page.click(`[data-file="${name}"]`)]);
     if (download.suggestedFilename() !== name) throw new Error(`saved as ${download.suggestedFilename()}, not ${name}`);
     return readFile(await download.path());
+  }
+
+  /** A picture as the page saves it. @param {string} chart the id of it @returns {Promise<string>} SVG */
+  async picture(chart) {
+    await this.page.locator(`#${chart} canvas`).first().waitFor();
+    const [download] = await Promise.all([this.page.waitForEvent("download"), this.page.click(`.figure:has(> #${chart}) [data-save=svg]`)]);
+    return readFile(await download.path(), "utf8");
   }
 }

@@ -71,6 +71,24 @@ describe("two models compared", () => {
     });
   }
 
+  onPage("errors near one another don't lie flat, and names of lines not on one another", async (page) => {
+    await compareModels(page, named("a.safetensors", many(12, 48)), named("b.safetensors", many(12, 48, 0.05)));
+    const texts = (svg) => Array.from(svg.matchAll(/<text[^>]*?y="([-\d.]+)"?[^>]*?transform="translate\(([-\d.]+) ([-\d.]+)\)"[^>]*>([^<]*)<\/text>|<text[^>]*>([^<]*)<\/text>/g), ([, , x, y, moved, plain]) => ({ words: moved ?? plain, x: Number(x), y: Number(y) }));
+    const report = JSON.parse((await page.download("pairs.json")).toString());
+    const errors = report.pairs.map(({ relative_error }) => relative_error);
+    const [low, high] = [Math.min(...errors), Math.max(...errors)];
+    assert.ok(low > 0 && high < 10 * low, `this is about errors of one decade, not ${errors}`);
+    const marks = texts(await page.picture("chart-pair-errors")).map(({ words }) => /^[\d.]+%$/.test(words) && Number.parseFloat(words) / 100).filter((x) => x !== false);
+    assert.ok(marks.length >= 3, `${marks} are the marks of the axis`);
+    assert.ok(Math.max(...marks) - Math.min(...marks) < 3 * (high - low), `${marks} for errors from ${low} to ${high}`);
+
+    await page.page.locator("#pairs-table button.layer-open").first().click();
+    await page.page.waitForSelector("#pair-view[data-state=done]", { timeout: PATIENCE });
+    const names = texts(await page.picture("layer-pair-spectra")).filter(({ words }) => words.startsWith("xmin, "));
+    assert.deepEqual(names.map(({ words }) => words).sort(), ["xmin, original", "xmin, other"]);
+    assert.ok(Math.abs(names[0].y - names[1].y) >= 12, "each in a row of its own");
+  });
+
   onPage("a weight opens both spectra, whose numbers are those of its row", async (page) => {
     await compareModels(page, DEMO, Q4);
     const report = JSON.parse((await native("demo.json")).toString());
@@ -137,6 +155,13 @@ describe("two models compared", () => {
     assert.equal(await page.text("#second-name"), "two.safetensors");
     assert.equal(await page.text("#model-name"), "one.safetensors");
     assert.equal(await page.text("#second-match"), "2 weights in both models.");
+    const chosen = async (layers, says) => {
+      await page.page.fill("#layers", layers);
+      await page.page.locator("#layers").blur();
+      await page.page.waitForFunction((says) => document.getElementById("second-match").textContent === says, says);
+    };
+    await chosen("first", "1 weight in both models.");
+    await chosen("", "2 weights in both models.");
     assert.equal(await page.page.$$eval(".over", (all) => all.length), 0, "nothing is left lit");
     await page.page.click("#compare");
     await page.settled();
@@ -177,10 +202,11 @@ describe("two models compared", () => {
     assert.match(await page.text("#pairs-progress-text"), /^\d+ of 60 weights · \d+:\d\d · /);
     assert.equal(await page.page.isDisabled("#analyze"), true, "one thing runs at a time");
     assert.equal(await page.page.isDisabled("#cancel"), true);
+    const done = Number.parseInt(await page.text("#pairs-progress-text"));
     const took = await page.stops("#compare-cancel", "pairs");
     assert.ok(took < 2000, `it stops at once, not after ${took} ms`);
     const kept = await weights(page);
-    assert.ok(kept >= 2 && kept < 60, `${kept} weights of 60 are kept`);
+    assert.ok(kept >= Math.max(done, 2) && kept < 60, `${kept} weights of 60 are kept, ${done} were finished`);
     const report = JSON.parse(await page.download("pairs.json"));
     assert.equal(report.status, "cancelled");
     assert.equal(report.pairs.length, kept);
@@ -198,6 +224,59 @@ describe("two models compared", () => {
     assert.ok((await page.page.$$("#pairs-table tbody tr")).length < 120);
     await page.page.fill("#pair-filter", "layer.117");
     assert.equal(await page.text("#pair-count"), "11 weights"); // 117 and 1170 to 1179
+  });
+});
+
+describe("distances between two models", () => {
+  const files = [join(COMBINED, "model.safetensors"), join(COMBINED, "tuned.safetensors")];
+  const measured = async (page, method) => {
+    await page.page.selectOption("#distance-method", method);
+    await page.page.click("#measure-distances");
+    await page.settled();
+    assert.equal(await page.alert(), "");
+  };
+
+  onPage("files and table are the native program's, by every method", async (page) => {
+    await compareModels(page, ...files);
+    for (const method of ["raw", "euclidean", "cka"]) {
+      await measured(page, method);
+      for (const kind of ["csv", "json"]) assert.ok((await page.download(`distances.${kind}`)).equals(await native(`distances.${method}.${kind}`)), `distances.${kind} by ${method} has the bytes of the native one`);
+      const report = JSON.parse((await native(`distances.${method}.json`)).toString());
+      const [head, ...rows] = (await page.table("#distances-table")).filter((cells) => cells.length > 1);
+      assert.equal(rows.length, report.rows.length);
+      assert.ok(report.rows.every(({ delta_W }) => delta_W > 0 && delta_W < 1e5));
+      report.rows.forEach((row, i) => {
+        const cell = (heading) => rows[i][head.indexOf(heading)];
+        assert.equal(cell("Layer"), row.name);
+        assert.equal(cell("Δ W"), row.delta_W.toPrecision(4));
+        assert.equal(cell("Δ b"), row.delta_b === null ? "–" : row.delta_b.toPrecision(4));
+        assert.equal(cell("N"), String(row.N));
+      });
+      assert.ok((await page.text("#distances-said")).startsWith(`Over ${report.rows.length} rows, ${method === "cka" ? "CKA" : method}: in the mean Δ W ${report.delta_W.toPrecision(4)}`), await page.text("#distances-said"));
+    }
+    assert.match(await page.text("#distances-progress-text"), /^(\d+) of \1 layers in /);
+  });
+
+  onPage("stay with their tab, and go with their comparison", async (page) => {
+    const [first, second] = [join(stage.folder, "far-1.safetensors"), join(stage.folder, "far-2.safetensors")];
+    await writeFile(first, many(6, 64));
+    await writeFile(second, many(6, 64, 0.05));
+    await page.give(first);
+    await giveSecond(page, second);
+    await page.page.fill("#layers", "*000,*001,*002");
+    await page.page.locator("#layers").blur();
+    await page.page.click("#compare");
+    await page.settled();
+    await measured(page, "raw");
+    assert.equal(Number.parseInt(await page.text("#distances-progress-text")), 3, "of the layers of the comparison");
+    await page.give(named("other.safetensors", small()));
+    assert.equal(await page.page.isVisible("#distances-table"), false);
+    await page.page.locator("#tabs [role=tab]", { hasText: "far-1" }).click();
+    assert.equal((await page.table("#distances-table")).length, 4);
+    await page.page.click("#compare");
+    await page.settled();
+    assert.equal(await page.page.isVisible("#distances-table"), false, "they were of the comparison before");
+    assert.equal(await page.page.isVisible("#measure-distances"), true);
   });
 });
 
@@ -341,6 +420,10 @@ describe("for everybody", () => {
     await page.page.locator("#chart-pair-errors canvas").first().waitFor();
     await unfold(page);
     assert.deepEqual(await findings(page), [], "compared");
+    await page.page.click("#measure-distances");
+    await page.settled();
+    assert.equal(await page.page.isVisible("#distances-table"), true);
+    assert.deepEqual(await findings(page), [], "with distances");
     const over = () => page.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     await eventually(async () => assert.equal(await over(), 0, "the page doesn't scroll sideways"));
     await page.page.locator("#pairs-table button.layer-open").first().click();

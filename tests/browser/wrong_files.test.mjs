@@ -43,7 +43,7 @@ describe("what may be wrong with a file", () => {
   ];
 
   onPage("is said in one sentence, and the page goes on", async (page, t) => {
-    await page.give(named("good.safetensors", small()));
+    await page.drop([named("good.safetensors", small())]);
     await page.analyze();
     const before = await page.table("#comparison");
     for (const [what, give, says] of WRONG) {

@@ -15,6 +15,14 @@ const HEAD = 58;
 /** @type {Promise<any> | undefined} */
 let library;
 
+/** What makes each chart let go of what it has drawn. @type {Set<() => void>} */
+const forgetting = new Set();
+
+/** All charts let go of what they have drawn; the next redraw begins anew. The library keeps for long what it was once given. */
+export function forgetCharts() {
+  for (const forget of forgetting) forget();
+}
+
 /** The last in the queue of charts that are to be drawn. */
 let last = Promise.resolve();
 
@@ -39,6 +47,8 @@ export function chart(id, label, option, height, pick, pickPlace) {
   const element = make("figure", { className: "figure" }, canvas, make("div", { className: "save-chart" }, make("span", { className: "quiet" }, "Save as"), button("png"), button("svg")));
   /** @type {any} */
   let drawn = null;
+  /** How often it was forgotten: a drawing that was under way then is given up. */
+  let life = 0;
   let timer = 0;
   let width = 0;
   let seen = false;
@@ -66,14 +76,18 @@ export function chart(id, label, option, height, pick, pickPlace) {
     width = canvas.clientWidth;
     if (width === 0) return;
     if (!drawn && !option(width)) return;
+    const mine = life;
     const echarts = await load();
     await turn();
+    if (mine !== life) return;
     if (!drawn) {
       // The first time code runs that was never run before: in parts, or it would hold the page for long.
       prepare(echarts);
       await turn();
+      if (mine !== life) return;
       show({ ...option(width), series: [] });
       await turn();
+      if (mine !== life) return;
     }
     const began = performance.now();
     const now = option(width); // rows may have come while the library was loading
@@ -88,6 +102,13 @@ export function chart(id, label, option, height, pick, pickPlace) {
     if (drawn.getWidth() !== canvas.clientWidth || drawn.getHeight() !== canvas.clientHeight) drawn.resize(); // it draws, too
     drawn.setOption({ animation: false, ...now }, { notMerge: false, replaceMerge: ["series", "grid", "xAxis", "yAxis", "title", "visualMap"] });
   }
+
+  forgetting.add(() => {
+    life += 1;
+    drawn?.dispose();
+    drawn = null;
+    canvas.replaceChildren();
+  });
 
   /** @param {boolean} [now] if it is in sight; else soon */
   function redraw(now = false) {

@@ -183,7 +183,7 @@ export function heatMap() {
       level.replaceChildren(...head.levels.map(({ name, label }) => make("option", { value: name }, label)));
       level.value = head.levels.some(({ name }) => name === before) ? before : head.levels[Math.min(1, head.levels.length - 1)].name;
       // Without blocks the other arrangement says more.
-      if (head.layers.every(({ block }) => block === null)) arrangement.value = "levels";
+      if (head.layers.length > 0 && head.layers.every(({ block }) => block === null)) arrangement.value = "levels";
       arrange();
     },
     /** @param {Row[]} finished */

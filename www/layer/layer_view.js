@@ -253,12 +253,24 @@ export function layerView(source) {
     return true;
   }
 
+  /** Lets go of a run, and of what was shown of it. */
+  function forget() {
+    head = null;
+    layers = [];
+    rows = [];
+    Object.assign(now, { baseline: null, level: null, random: null, fit: null });
+    slider.begin(null);
+    draw();
+  }
+
   return {
     element,
     on,
     open,
+    forget,
     /** @param {Head} begun of the run */
     begin(begun) {
+      forget();
       head = begun;
       layers = begun.layers;
       levels.replaceChildren(...begun.levels.map(({ name, label }) => make("option", { value: name }, label)));

@@ -7,6 +7,8 @@ import { power, significant, tick } from "./format.js";
 
 /** Whether there is anything to draw does not depend on the width. */
 const SOME_WIDTH = 600;
+/** Height of a row of names above a picture, in pixels. */
+const ROW = 14;
 
 /**
  * @typedef {object} Numbers
@@ -68,6 +70,8 @@ export function frame() {
   return {
     colours,
     base: { textStyle: { fontFamily: colours.font }, grid: { left: 56, right: 28, top: 24, bottom: 44 } },
+    /** The grid under so many rows of names. @param {number} rows */
+    under: (rows) => ({ left: 56, right: 28, top: 10 + ROW * rows, bottom: 44 }),
     /** @param {string} name @param {boolean} log @param {object} [more] */
     x: (name, log, more) => ({ ...line, splitLine: { show: false }, ...named(name, 26), type: log ? "log" : "value", axisLabel: { ...line.axisLabel, formatter: log ? power : tick, showMinLabel: !log, showMaxLabel: false }, ...more }),
     /** @param {string} name @param {boolean} log @param {object} [more] */
@@ -75,8 +79,8 @@ export function frame() {
     /** @param {(points: any[]) => Node | string} formatter */
     tooltip: (formatter) => ({ trigger: "axis", confine: true, backgroundColor: colours.ground, borderColor: colours.line, textStyle: { color: colours.ink }, axisPointer: { lineStyle: { color: colours.quiet } }, formatter }),
     /**
-     * Upright lines with their names.
-     * @param {{x: number | null | undefined, name: string, color?: string, dashed?: boolean, low?: boolean}[]} lines
+     * Upright lines with their names, one above the other: each in a row of its own, for which the grid leaves room.
+     * @param {{x: number | null | undefined, name: string, color?: string, dashed?: boolean}[]} lines
      */
     uprights: (lines) => ({
       type: "line",
@@ -88,12 +92,13 @@ export function frame() {
         silent: true,
         symbol: "none",
         animation: false,
+        precision: -1, // or ECharts rounds to two decimals, and the line stands elsewhere or nowhere
         data: lines
           .filter(({ x }) => Number.isFinite(x))
-          .map(({ x, name, color, dashed, low }) => ({
+          .map(({ x, name, color, dashed }, i) => ({
             xAxis: x,
             lineStyle: { color: color ?? colours.ink, width: 1.5, type: dashed ? [5, 4] : "solid" },
-            label: { formatter: name, color: color ?? colours.ink, position: low ? "insideEndTop" : "end", fontSize: 11, distance: 4, textBorderColor: colours.ground, textBorderWidth: 3 },
+            label: { formatter: name, color: color ?? colours.ink, position: "end", fontSize: 11, distance: 4 + ROW * i, textBorderColor: colours.ground, textBorderWidth: 3 },
           })),
       },
     }),

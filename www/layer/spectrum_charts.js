@@ -157,12 +157,13 @@ export function changeChart(shown) {
     if (!shown.baseline || !shown.level || shown.level === shown.baseline) return null;
     const [before, after] = both();
     if (before.edges.length === 0) return null;
-    const { base, x, y, tooltip, uprights, colours } = frame();
+    const { base, under, x, y, tooltip, uprights, colours } = frame();
     const edge = shown.level.noise?.edge;
     const [low, high] = [before.edges[0], before.edges[before.edges.length - 1]];
     const inside = edge && edge > low && edge < high;
     return {
       ...base,
+      grid: under(2),
       xAxis: x(LAMBDA, true, { min: low, max: high }),
       yAxis: y("density per decade", false),
       tooltip: tooltip((found) => densities(found, " per decade")),
@@ -171,7 +172,7 @@ export function changeChart(shown) {
         steps(colours, shown.baselineLabel, outline(before), colours.level(0), false),
         uprights([
           { x: inside ? edge : null, name: "noise edge", color: colours.level(4), dashed: true },
-          { x: shown.level.det_one, name: "|det X| = 1", color: colours.quiet, low: true },
+          { x: shown.level.det_one, name: "|det X| = 1", color: colours.quiet },
         ]),
       ],
     };
@@ -196,12 +197,13 @@ export function bulkChart(shown) {
 
   function option() {
     if (!shown.level || shown.level.eigenvalues.length === 0) return null;
-    const { base, x, y, tooltip, uprights, colours } = frame();
+    const { base, under, x, y, tooltip, uprights, colours } = frame();
     const bulk = shown.level.bulk;
     const made = counted();
     const tallest = Math.max(...made.densities);
     return {
       ...base,
+      grid: under(2),
       xAxis: x(LAMBDA, false, { min: 0, max: made.edges[made.edges.length - 1] }),
       yAxis: y("density", false, { max: tallest * 1.25 }),
       tooltip: tooltip((found) => densities(found, "")),

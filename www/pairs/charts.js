@@ -7,12 +7,13 @@ import { chart } from "../charts/chart.js";
 import { mark, palette } from "../charts/palette.js";
 import { frame } from "../charts/picture_parts.js";
 import { events, make, shown } from "../ui/dom.js";
-import { fixed, percent, value } from "../ui/numbers.js";
-import { signed } from "./columns.js";
+import { fixed, percent, signed, value } from "../ui/numbers.js";
 
 /** Groups beyond these are one: there are no more colours. */
 const GROUPS = 7;
 const REST = "others";
+/** A logarithmic axis goes in whole decades: errors that are closer together would lie flat on it. */
+const DECADES_APART = 10;
 
 /**
  * Rows with their place in the original and the group that gives them their colour.
@@ -90,12 +91,14 @@ export function pairCharts() {
     if (points.length === 0) return null;
     const colours = palette();
     const { axis, tip, base } = frame(colours);
-    const isLog = points.every(({ row }) => !(value(row.relative_error) <= 0));
+    const found = points.map(({ row }) => value(row.relative_error)).filter(Number.isFinite);
+    const [low, high] = [Math.min(...found), Math.max(...found)];
+    const isLog = low > 0 && high > DECADES_APART * low;
     return {
       ...base,
       grid: { left: 62, right: 20, top: 30, bottom: 44 },
       xAxis: { ...axis, type: "value", min: 0, max: Math.max(1, layers.size), name: "place in the model", nameLocation: "middle", nameGap: 26, splitLine: { show: false }, minInterval: 1 },
-      yAxis: { ...axis, type: isLog ? "log" : "value", name: "relative error", nameTextStyle: { color: colours.quiet, align: "left" }, axisLabel: { color: colours.quiet, formatter: percent } },
+      yAxis: { ...axis, type: isLog ? "log" : "value", scale: true, name: "relative error", nameTextStyle: { color: colours.quiet, align: "left" }, axisLabel: { color: colours.quiet, formatter: percent } },
       tooltip: { ...tip, formatter: words },
       series: series(({ place, row }) => [place + 0.5, value(row.relative_error)]),
     };

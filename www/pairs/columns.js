@@ -5,12 +5,7 @@
  * @import { Column } from "../ui/terms.js"
  */
 import { shown } from "../ui/dom.js";
-import { NONE, fixed, percent, shape, value } from "../ui/numbers.js";
-
-/** With its sign. @param {import("../types.js").Maybe} x @param {number} digits */
-export function signed(x, digits) {
-  return `${value(x) > 0 ? "+" : ""}${fixed(x, digits)}`;
-}
+import { NONE, fixed, percent, shape, signed } from "../ui/numbers.js";
 
 /** @type {Column<PairRow>} */
 export const NAME = { key: "name", heading: "Weight", kind: "name", means: "Name of the weight in the original; it opens both spectra.", text: (row) => shown(row.name) };

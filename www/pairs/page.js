@@ -1,7 +1,7 @@
 // @ts-check
 /** Ties the second model and the comparison to the controller. */
 import { filesOfAddress } from "../address.js";
-import { sentence } from "../controller.js";
+import { sentence } from "../connection.js";
 import { pairView } from "./pair_view.js";
 import { pairResults } from "./results.js";
 import { secondModel } from "./second_model.js";
@@ -28,14 +28,25 @@ export function comparePage(controller, place, options, changed) {
     if (await controller.openSecond(give, options)) second.focus();
   }
 
-  /** Says what both models have in common. */
+  /** What the last second model has in common with its first, for one choice of layers. @type {{model: object, choice: string, found: ReturnType<Controller["match"]>} | null} */
+  let asked = null;
+
+  /** Says what both models have in common, of the layers that are chosen. */
   async function match() {
     const { second: model } = controller;
     if (!model) return;
-    const found = await controller.match(options()).catch((error) => (error.name === "cancelled" ? "" : sentence(error)));
-    if (model !== controller.second) return;
-    if (typeof found === "string") second.matched(found);
-    else second.matched(found.report, found.progress.layers_total);
+    const set = options();
+    const choice = set.layers === "" ? "" : JSON.stringify({ ...set, quantizations: "" });
+    if (asked?.model !== model || asked.choice !== choice) asked = { model, choice, found: controller.match(set) };
+    const mine = asked;
+    try {
+      const { report, progress } = await mine.found;
+      if (mine === asked && model === controller.second) second.matched(report, progress.layers_total);
+    } catch (error) {
+      if (mine !== asked) return;
+      asked = null; // the next time it is asked for again
+      if (model === controller.second && error instanceof Error && error.name !== "cancelled") second.matched(sentence(error));
+    }
   }
 
   second.on("files", open);
@@ -47,7 +58,7 @@ export function comparePage(controller, place, options, changed) {
     second.focus();
   });
   second.on("base", (/** @type {boolean} */ isBase) => {
-    controller.asBase = isBase;
+    controller.setBase(isBase);
     changed();
   });
   results.on("open", (row) => view.open(controller.pairs?.report?.pairs ?? [], row));
@@ -56,9 +67,19 @@ export function comparePage(controller, place, options, changed) {
     if (text !== null) results.save(name, text);
   });
 
+  results.distances.on("measure", (method) => controller.measureDistances(method));
+  results.distances.on("cancel", () => controller.cancel());
+  results.distances.on("want", (name) => results.save(name, controller.pairs?.distances?.files[name] ?? ""));
+  controller.on("distances", () => {
+    results.distances.show(controller.pairs?.distances ?? null);
+    update();
+  });
+  controller.on("distances-progress", () => results.distances.progress());
+
   controller.on("model", update);
   controller.on("second", () => {
-    second.show(controller.second);
+    second.show(controller.second, controller.session?.asBase ?? false);
+    if (!controller.second) asked = null;
     void match();
     changed();
     update();
@@ -67,8 +88,9 @@ export function comparePage(controller, place, options, changed) {
     const { pairs } = controller;
     place("pairs-section").hidden = pairs === null;
     view.close();
-    if (pairs) results.begin(pairs.first.head.layers);
+    results.begin(pairs?.first.head.layers ?? []); // of none too: it lets go of what it showed
     if (pairs?.report) results.show(pairs.report);
+    results.distances.show(pairs?.distances ?? null);
     update();
   });
   controller.on("pairs-report", () => {
@@ -79,12 +101,13 @@ export function comparePage(controller, place, options, changed) {
 
   function update() {
     const { phase, pairs, second: model } = controller;
-    const running = phase === "running" && controller.running === "pairs";
+    const running = controller.runs("pairs");
     const busy = phase === "running" || phase === "broken";
     second.update(pairs, { busy, ready: phase === "idle" && model !== null, running });
+    results.distances.update(pairs?.distances ?? null, { ready: phase === "idle", running: controller.runs("distances") });
     if (pairs) results.status(pairs.status, phase === "idle" && pairs.report !== null);
     document.body.dataset.pairs = pairs?.status ?? "none"; // what tests wait for
   }
 
-  return { /** @param {() => any} give */ open };
+  return { open, match };
 }

@@ -5,8 +5,8 @@
  */
 import { significant } from "../layer/format.js";
 import { events, make, shown as spelled } from "../ui/dom.js";
-import { fixed, percent, shape, whole } from "../ui/numbers.js";
-import { COLUMNS, signed } from "./columns.js";
+import { fixed, percent, shape, signed, whole } from "../ui/numbers.js";
+import { COLUMNS } from "./columns.js";
 import { spectraChart } from "./spectra_chart.js";
 
 const means = (/** @type {string} */ key) => COLUMNS.find((column) => column.key === key)?.means ?? "";
@@ -127,8 +127,10 @@ export function pairView(ask) {
       void show(rows.indexOf(row));
       if (!isOpen) title.focus();
     },
+    /** With the rows of the comparison it lets go of that. */
     close() {
       if (element.open) element.close();
+      rows = [];
     },
   };
 }

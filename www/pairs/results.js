@@ -1,10 +1,10 @@
 // @ts-check
 /** What the comparison of two models has found. @import { LayerInfo, PairReport, Status, Unmatched } from "../types.js" */
 import { events, make, shown } from "../ui/dom.js";
-import { count, fixed, percent, whole } from "../ui/numbers.js";
+import { count, fixed, percent, signed, whole } from "../ui/numbers.js";
 import { save } from "../ui/save.js";
 import { pairCharts } from "./charts.js";
-import { signed } from "./columns.js";
+import { pairDistances } from "./distances.js";
 import { pairTable } from "./pair_table.js";
 import { nameOf } from "./second_model.js";
 
@@ -20,6 +20,7 @@ export function pairResults() {
   const notes = make("ul", { className: "notes" });
   const charts = pairCharts();
   const table = pairTable();
+  const distances = pairDistances();
   const unmatched = make("div", { className: "pair", id: "pairs-unmatched" });
   const lone = make("div", { className: "card" }, make("h3", {}, "Only in one of the models"), unmatched);
   const buttons = ["pairs.csv", "pairs.json"].map((name) => make("button", { type: "button", "data-file": name, onclick: () => tell("want", name) }, name));
@@ -33,6 +34,7 @@ export function pairResults() {
     charts.element,
     make("div", { className: "card" }, make("h3", {}, "Weights, the worst first"), table.element),
     lone,
+    distances.element,
   );
   for (const part of [charts, table]) part.on("open", (row) => tell("open", row));
 
@@ -61,6 +63,7 @@ export function pairResults() {
   return {
     element,
     on,
+    distances,
     /** @param {LayerInfo[]} layers the original's */
     begin(layers) {
       charts.begin(layers);

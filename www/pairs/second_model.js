@@ -52,11 +52,11 @@ export function secondModel() {
   return {
     element,
     on,
-    /** @param {{head: Head} | null} model */
-    show(model) {
+    /** @param {{head: Head} | null} model @param {boolean} isBase */
+    show(model, isBase) {
       choose.hidden = model !== null;
       opened.hidden = model === null;
-      base.checked = false;
+      base.checked = isBase;
       match.textContent = "";
       if (!model) return;
       const { model: info } = model.head;
@@ -72,7 +72,7 @@ export function secondModel() {
       const left = [[found.only_original.length, "only in the model above"], [found.only_quantized.length, "only in this one"]].filter(([n]) => Number(n) > 0);
       match.textContent = `${count(pairs, "weight")} in both models${left.map(([n, where]) => `, ${n} ${where}`).join("")}.`;
     },
-    /** @param {import("../controller.js").Pairs | null} run @param {{busy: boolean, ready: boolean, running: boolean}} state busy: nothing can be opened now; running: the comparison is */
+    /** @param {import("../session.js").Pairs | null} run @param {{busy: boolean, ready: boolean, running: boolean}} state busy: nothing can be opened now; running: the comparison is */
     update(run, { busy, ready, running }) {
       for (const button of [...pick.buttons, close]) button.disabled = busy;
       address.update(busy);

@@ -23,7 +23,7 @@ export function spectraChart(shown) {
   function option() {
     const [before, after] = counted();
     if (!shown.spectra || !before || before.edges.length === 0) return null;
-    const { base, x, y, tooltip, uprights, colours } = frame();
+    const { base, under, x, y, tooltip, uprights, colours } = frame();
     const densities = [before, after].flatMap(points).map(([, density]) => density);
     const spectrum = (/** @type {import("../layer/histogram.js").Histogram} */ made, /** @type {number} */ i) => ({
       type: "scatter",
@@ -49,7 +49,7 @@ export function spectraChart(shown) {
     });
     return {
       ...base,
-      grid: { left: 60, right: 28, top: 28, bottom: 44 },
+      grid: under(2),
       xAxis: x("eigenvalue λ", true, { min: before.edges[0], max: before.edges[before.edges.length - 1] }),
       yAxis: y("density", true, { min: Math.min(...densities) / 2, max: Math.max(...densities) * 2 }),
       tooltip: tooltip((found) => {
@@ -60,7 +60,7 @@ export function spectraChart(shown) {
         spectrum(before, ORIGINAL),
         spectrum(after, OTHER),
         ...shown.spectra.map(law),
-        uprights(shown.spectra.map(({ fit }, i) => ({ x: fit?.xmin, name: `xmin, ${names[i]}`, color: colours.level(i), dashed: i === OTHER, low: i === OTHER }))),
+        uprights(shown.spectra.map(({ fit }, i) => ({ x: fit?.xmin, name: `xmin, ${names[i]}`, color: colours.level(i), dashed: i === OTHER }))),
       ],
     };
   }

@@ -9,7 +9,7 @@ const MIN_FRACTION = 0.005;
 /** A screen reader hears of the progress at these steps only. */
 const ANNOUNCED = 0.25;
 
-/** @typedef {{progress: Progress, status: "running" | Status, began: number}} Measured what has progress */
+/** @typedef {{progress: Progress, status: "running" | Status, began: number, ended: number | null}} Measured what has progress */
 
 /**
  * How far a run is, and how long it still takes.
@@ -24,7 +24,6 @@ export function gauge(id, work, noun) {
   /** @type {Measured | null} */
   let run = null;
   let was = false;
-  let seconds = 0;
   let step = 0;
   let ticking = 0;
 
@@ -35,11 +34,12 @@ export function gauge(id, work, noun) {
       return;
     }
     const { layers_done, layers_total, work_done, work_total } = run.progress;
-    if (run.status === "running") seconds = (performance.now() - run.began) / 1000;
+    const isKept = run.status !== "running" && run.ended === null;
+    const seconds = ((run.ended ?? performance.now()) - run.began) / 1000;
     const fraction = work_total > 0 ? work_done / work_total : 0;
     bar.value = run.status === "complete" ? 1 : fraction;
     const done = `${whole(layers_done)} of ${whole(layers_total)} ${noun}s`;
-    if (run.status !== "running" && seconds === 0) text.textContent = done; // kept from an earlier visit
+    if (isKept) text.textContent = done; // kept from an earlier visit
     else if (run.status === "complete") text.textContent = `${done} in ${clock(seconds)}`;
     else if (run.status === "cancelled") text.textContent = `Stopped after ${clock(seconds)}: ${done}`;
     else if (seconds < MIN_SECONDS || fraction < MIN_FRACTION) text.textContent = `${done} · ${clock(seconds)} · estimating the time left`;
@@ -55,12 +55,10 @@ export function gauge(id, work, noun) {
     /** @param {Measured | null} shown @param {boolean} running */
     update(shown, running) {
       if (shown !== run) {
-        seconds = 0;
         step = 0;
-        spoken.textContent = shown ? `${work} started` : "";
-      }
+        spoken.textContent = running && shown ? `${work} started` : "";
+      } else if (was && !running && run) spoken.textContent = run.status === "complete" ? `${work} complete` : `${work} stopped, finished rows are kept`;
       run = shown;
-      if (was && !running && run) spoken.textContent = run.status === "complete" ? `${work} complete` : `${work} stopped, finished rows are kept`;
       was = running;
       clearInterval(ticking);
       if (running) ticking = setInterval(write, 500);

@@ -3,7 +3,7 @@
  * The measures of a layer that pictures can show: where the number stands in a row, and how it is written.
  * @import { Head, Row } from "../types.js"
  */
-import { fixed, percent, value, whole } from "./numbers.js";
+import { fixed, isZero, percent, value, whole } from "./numbers.js";
 
 /**
  * @typedef {object} Metric
@@ -55,7 +55,7 @@ export function onAxis(text) {
 
 /** A metric's number less the baseline's. @param {Metric} metric @returns {Metric} */
 export function changeOf(metric) {
-  return { ...metric, text: (x) => `${x > 0 ? "+" : ""}${metric.text(x)}` };
+  return { ...metric, text: (x) => `${x > 0 && !isZero(metric.text(x)) ? "+" : ""}${metric.text(x)}` };
 }
 
 /** The rows of a run by layer and level; the first slice where kernels are analysed in slices. */

@@ -14,7 +14,19 @@ export function fixed(x, digits) {
   const number = value(x);
   if (Number.isNaN(number)) return NONE;
   if (!Number.isFinite(number)) return number > 0 ? "∞" : "−∞";
-  return number.toFixed(digits).replace("-", "−");
+  const text = number.toFixed(digits);
+  return text.replace("-", isZero(text) ? "" : "−");
+}
+
+/** The same with its sign, unless all digits that are shown are zeros. @param {Maybe} x @param {number} digits */
+export function signed(x, digits) {
+  const text = fixed(x, digits);
+  return value(x) > 0 && !isZero(text) ? `+${text}` : text;
+}
+
+/** Whether all digits of a number are zeros. @param {string} text */
+export function isZero(text) {
+  return !/[1-9∞]/.test(text);
 }
 
 /** @param {Maybe} x a fraction, shown as a percentage with three significant digits */
@@ -28,8 +40,7 @@ export function percent(x) {
 
 /** @param {Maybe} x already in per cent, shown with its sign */
 export function change(x) {
-  const text = fixed(x, 2);
-  return Number.isFinite(value(x)) ? `${value(x) > 0 ? "+" : ""}${text}%` : text;
+  return Number.isFinite(value(x)) ? `${signed(x, 2)}%` : fixed(x, 2);
 }
 
 /** @param {Maybe} x */

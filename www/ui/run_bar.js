@@ -1,5 +1,5 @@
 // @ts-check
-/** @import { Run } from "../controller.js" */
+/** @import { Run } from "../session.js" */
 import { events, make } from "./dom.js";
 import { gauge } from "./gauge.js";
 

@@ -18,6 +18,8 @@ export function settings() {
   layers.on("change", changed);
   /** @type {Options} */
   let defaults = /** @type {any} */ ({});
+  /** @type {Scheme[]} */
+  let known = [];
   let scaled = false; // the adapter's scale is that of the opened one's own settings
   /** @type {Map<string, {control: import("./options.js").Control, field: HTMLInputElement | HTMLSelectElement}>} */
   const fields = new Map();
@@ -85,8 +87,12 @@ export function settings() {
       defaults = engineDefaults;
       // An option the engine does not know is no option of this page.
       for (const [key, { field }] of fields) field.closest(".field")?.toggleAttribute("hidden", !(key in defaults));
-      const options = /** @type {Options} */ ({ ...defaults, ...wanted });
-      schemes.fill(table, options.quantizations);
+      known = table;
+      this.set(/** @type {Options} */ ({ ...defaults, ...wanted }));
+    },
+    /** @param {Options} options */
+    set(options) {
+      schemes.fill(known, options.quantizations);
       fill(options);
     },
     /** What the opened model has to choose from. @param {LayerInfo[]} infos @param {number | null} scale what its adapter's settings say */

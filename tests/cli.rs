@@ -514,34 +514,3 @@ fn kernels_are_chosen_by_name_and_unknown_names_are_refused() {
         assert!(message.contains(part), "{part}: {message}");
     }
 }
-
-/// What the program prints on a terminal of that many columns.
-#[cfg(target_os = "linux")]
-fn on_terminal(columns: usize, arguments: &str) -> String {
-    let command = format!("stty cols {columns} rows 50; {} {arguments}", env!("CARGO_BIN_EXE_heavytail"));
-    let result = Command::new("script").args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
-    String::from_utf8(result.stdout).unwrap().replace('\r', "")
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn tables_fit_the_terminal_and_pipes_get_all() {
-    let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
-    let arguments = "analyze --quiet --quantizations 4bit";
-    let piped = String::from_utf8(heavytail(arguments.split(' ')).stdout).unwrap();
-    let wide = on_terminal(200, arguments);
-    for heading in ["Std", "Spearman", "Below 2", "Above 6", "Failed fits"] {
-        assert!(piped.contains(heading) && wide.contains(heading), "{heading}");
-    }
-    assert!(widest(&piped) > 120);
-    // One rule a table.
-    assert_eq!(piped.lines().filter(|line| line.starts_with('─')).count(), 2);
-    for columns in [80, 120, 140] {
-        let narrow = on_terminal(columns, arguments);
-        let table: Vec<&str> = narrow.lines().take_while(|line| !line.starts_with("By the error")).collect();
-        assert!(widest(&table.join("\n")) <= columns, "{narrow}");
-        assert!(!narrow.contains("Std"), "{narrow}");
-        assert!(columns == 80 || narrow.contains("Pearson") && narrow.contains("Failed"), "{narrow}");
-    }
-    assert!(widest(&on_terminal(120, "schemes")) <= 120);
-}

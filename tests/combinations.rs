@@ -309,6 +309,88 @@ fn adapters() {
     assert!(String::from_utf8_lossy(&result.stderr).contains("nothing to analyse"));
 }
 
+/// The layer view has the rows of the run, with all that it looks at asked for.
+#[test]
+fn the_layer_view_is_of_the_same_matrices() {
+    let (model, tuned, lora) = (input("model"), input("tuned"), input("lora"));
+    let looking = ["--backend", "rust", "--detx", "--mp-fit", "--errors", "--quantizations"];
+    // Of overlaps there is no random order.
+    let trusting = ["--randomize", "--trust", "--draws", "20"];
+    let base = ["--base-model", text(&model)];
+    let mut applicable = 0;
+    for (model, options, evidence, name) in [
+        (&tuned, &base[..], &trusting[..], "a"),
+        (&tuned, &base, &trusting, "conv"),
+        (&lora, &["--peft"], &trusting, "m.0.lora_BA.default"),
+        (&lora, &["--peft", "with_base", "--lora-alpha", "20"], &trusting, "m.0.lora_BA.default"),
+        (&lora, &["--peft", "with_base", "--lora-alpha", "20"], &trusting, "m.1.lora_W_plus_AB.default"),
+        (&lora, &["--peft", "with_base"], &trusting, "m.1.base_layer"),
+        (&model, &["--intra"], &[], "1 X 2"),
+        (&model, &["--intra", "--sparsify", "--seed", "3"], &[], "0 X 1"),
+    ] {
+        for level in ["4bit", "int4-g32"] {
+            let case = format!("{name} {options:?} {level}");
+            let analysis = [&["analyze", text(model), "--format", "json"], options, evidence, &looking, &[level]];
+            let run = heavytail(analysis.concat());
+            let report: Value = serde_json::from_slice(&run.stdout).expect(&case);
+            let rows: Vec<&Value> =
+                report["rows"].as_array().unwrap().iter().filter(|row| row["name"] == name).collect();
+            let draws = if evidence.is_empty() { &[][..] } else { &["--draws", "20"] };
+            let view = ["layer", text(model), name, "--level", level, "--format", "json"];
+            let view = heavytail([&view, options, draws].concat());
+            assert!(view.status.success(), "{case}: {}", String::from_utf8_lossy(&view.stderr));
+            let view: Value = serde_json::from_slice(&view.stdout).unwrap();
+            assert_eq!(rows.len(), 2, "{case}");
+            assert_eq!(view["rows"].as_array().unwrap().iter().collect::<Vec<_>>(), rows, "{case}");
+            // The pictures are of the same spectra.
+            for (spectrum, row) in view["spectra"].as_array().unwrap().iter().zip(rows) {
+                let values = spectrum["eigenvalues"].as_array().unwrap();
+                if row["reason"].is_string() {
+                    assert_eq!(values.len(), 0, "{case}");
+                    continue;
+                }
+                assert_eq!(Some(values.len() as u64), row["num_evals"].as_u64(), "{case}");
+                let sum: f64 = values.iter().map(|v| v.as_f64().unwrap()).sum();
+                assert!((sum / row["norm"].as_f64().unwrap() - 1.0).abs() < 1e-12, "{case}");
+            }
+            let has_level = view["rows"][1]["reason"].is_null();
+            assert_eq!(view["randomized"].is_null(), evidence.is_empty() || !has_level, "{case}");
+            applicable += u32::from(has_level);
+        }
+    }
+    assert_eq!(applicable, 8, "4bit everywhere; rows of 30 to 50 weights have no groups of 32");
+    let wrong = ["layer", text(&tuned), "zzz", "--base-model", text(&model)];
+    assert!(error(&wrong).contains("no layer that can be analysed is named \"zzz\""));
+}
+
+/// A level changes a difference by what it changes the weights, and both measures are of the matrix that is made.
+#[test]
+fn errors_of_a_difference() {
+    let (model, tuned) = (input("model"), input("tuned"));
+    let run = |options: &[&str]| {
+        let output = tempfile::tempdir().unwrap();
+        analyse(&tuned, output.path(), &[&["--quantizations", "fp16,4bit", "--errors"], options].concat());
+        let table = |level: &str| Table::read(&output.path().join(format!("results_{level}.csv")));
+        (table("fp16"), table("4bit"))
+    };
+    let (plain, difference) = (run(&[]), run(&["--base-model", text(&model)]));
+    for name in ["a", "b", "c", "d"] {
+        let both = |column: &str| [&plain, &difference].map(|tables| tables.1.number(name, column).unwrap());
+        let relative = both("relative_error");
+        assert_eq!(relative[0], relative[1], "of the tensor that is quantized");
+        // Differences are rounded to f32: by 6e-8 of the weights, whose errors are a twentieth of them.
+        let [ours, theirs] = both("max_error");
+        assert!(ours > 0.0 && (ours / theirs - 1.0).abs() < 1e-5, "{name}: {ours} {theirs}");
+        let norm = |tables: &(Table, Table)| tables.0.number(name, "sv_max").unwrap();
+        let [ours, theirs] = both("spectral_error");
+        let ratio = (theirs * norm(&difference)) / (ours * norm(&plain));
+        assert!((ratio - 1.0).abs() < 1e-5, "{name}: {ratio}");
+        let edge = both("noise_edge");
+        // Uniform rounding against the mean squared error of these weights, half of which are next to zero.
+        assert!((0.1..1.5).contains(&(edge[1] / edge[0])), "{name}: {edge:?}");
+    }
+}
+
 #[test]
 fn distances_between_models() {
     let (model, tuned) = (input("model"), input("tuned"));
@@ -337,11 +419,30 @@ fn distances_between_models() {
             close(&a["delta_b"], &b["delta_b"]);
             assert_eq!(a["b_shape"].as_u64(), b["b_shape"].as_u64());
         }
-        // By default the sides of a kernel are those of its matrices, and a layer without biases has no distance of biases.
+        // By default the sides of a kernel are those of its matrices. In the tool they are the least and the largest of the
+        // tensor's where it compares tensors.
         let ours = run(&[]);
-        let conv = &ours["rows"][3];
+        let (conv, tool) = (&ours["rows"][3], &rows[3]);
         assert_eq!((conv["name"].as_str(), conv["M"].as_u64(), conv["N"].as_u64()), (Some("conv"), Some(10), Some(12)));
-        assert!(conv["delta_b"].is_null());
+        let least = if method == "raw" { 3 } else { 10 };
+        assert_eq!(
+            (tool["name"].as_str(), tool["M"].as_u64(), tool["N"].as_u64()),
+            (Some("conv"), Some(least), Some(12))
+        );
+        // By default a layer without biases has no distance of biases, and the mean is over those that have. In the tool it is
+        // 0, and the mean is over all. Both look at biases only where they compare tensors.
+        let has_biases: Vec<bool> =
+            ours["rows"].as_array().unwrap().iter().map(|row| row["delta_b"].is_number()).collect();
+        assert_eq!(has_biases, [method == "raw", false, false, false, false], "{method}");
+        assert_eq!(ours["delta_b"], ours["rows"][0]["delta_b"]);
+        assert_eq!(rows[3]["delta_b"], 0.0);
+        if method == "raw" {
+            close(&ours["rows"][0]["delta_b"], &rows[0]["delta_b"]);
+            let mean = ours["delta_b"].as_f64().unwrap() / rows.len() as f64;
+            close(&Value::from(mean), &theirs["delta_b"]);
+        } else {
+            assert_eq!(theirs["delta_b"], 0.0);
+        }
         let slices = run(&["--no-pool", "--layers", "conv"]);
         assert_eq!(slices["rows"].as_array().unwrap().len(), if method == "raw" { 1 } else { 9 });
         close(&slices["delta_W"], &conv["delta_W"]);

@@ -1,15 +1,16 @@
 //! Where `WeightWatcher` does something odd: right by default, as the tool with `--compat weightwatcher`. One test for each
 //! entry of the README's table that a user can see; what the tool itself says is in `weightwatcher.rs`, `variants.rs` and
 //! `combinations.rs`, ids and the order of rows, which need several files, in `src/analysis/layers.rs`, fingers and `xmax` in
-//! `src/powerlaw/options.rs`, the underflow of `detX` in `src/spectrum/erg.rs`, other bases, adapters, kernels' sides and biases in
+//! `src/powerlaw/options.rs`, truncated laws in `truncated.rs`, the underflow of `detX` in `src/spectrum/erg.rs`, other bases, adapters, kernels' sides and biases in
 //! `combinations.rs`.
 
 mod common;
 
 use std::path::Path;
 
-use common::{Table, analyse, heavytail, noise, write_model};
+use common::{Table, analyse, data, heavytail, noise, write_model};
 use heavytail::powerlaw::peak;
+use serde_json::Value;
 
 /// Rows x cols, of the given rank: small whole numbers, so that no sum is rounded.
 fn low_rank(rows: usize, cols: usize, rank: usize) -> Vec<f32> {
@@ -122,6 +123,54 @@ fn rows() {
     assert_ne!(both.numbers("square", "rand_distance").0, both.numbers("square", "rand_distance").1);
 }
 
+/// Fits that are no power law, and what the tool says of them (`tests/reference/differences.py`). An infinite alpha needs 20
+/// equal eigenvalues; of fewer the tool leaves the 0 that its table of exponents begins with. No other alpha of at most 1 can
+/// come of a fit: the tail's logarithms over xmin have a positive sum or none.
+#[test]
+fn fits_that_are_no_power_law() {
+    let folder = data("weightwatcher/differences");
+    let model = folder.join("inputs.safetensors");
+    let numbers: Value = serde_json::from_slice(&std::fs::read(folder.join("numbers.json")).unwrap()).unwrap();
+    let both = Both::run(&model, &[]);
+    for (name, reason) in [
+        ("equal", "all eigenvalues in the tail are equal (alpha is infinite)"),
+        ("twelve_equal", "alpha = 0 is not above 1"),
+        ("five_equal", "alpha = 0 is not above 1"),
+        ("nearly_equal", "all eigenvalues in the tail are equal"),
+    ] {
+        let theirs = &numbers[name];
+        let number = |column: &str| match &theirs[column] {
+            Value::String(text) => text.parse().unwrap(),
+            value => value.as_f64().unwrap(),
+        };
+        assert_eq!(both.compat.text(name, "status"), theirs["status"].as_str().unwrap(), "{name}");
+        assert_eq!(both.compat.text(name, "warning"), theirs["warning"].as_str().unwrap(), "{name}");
+        if name == "nearly_equal" {
+            // Quotients of rounding errors: the tool has 1e15.
+            assert!(number("alpha") > 1e12 && both.compat.number(name, "alpha").unwrap() > 1e12);
+        } else {
+            for column in ["alpha", "sigma", "D", "xmin", "xmax", "num_pl_spikes", "num_evals", "alpha_weighted"] {
+                let (ours, tool) = (both.compat.number(name, column).unwrap(), number(column));
+                assert!(ours == tool || (ours - tool).abs() < 1e-12 * tool.abs(), "{name} {column}: {ours} {tool}");
+            }
+        }
+        assert_eq!(both.default.text(name, "status"), "failed", "{name}");
+        assert!(both.default.text(name, "reason").contains(reason), "{}", both.default.text(name, "reason"));
+        for column in ["alpha", "sigma", "alpha_weighted"] {
+            assert_eq!(both.default.number(name, column), None, "{name} {column}");
+        }
+    }
+    // What is averaged.
+    let mean = |compat: &str| {
+        let arguments = ["analyze", model.to_str().unwrap(), "--layers", "five_equal", "--quantizations", "fp16"];
+        let output = heavytail([&arguments[..], &["--format", "json", "--compat", compat]].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        report["summary"][0]["alpha"].clone()
+    };
+    assert_eq!(mean("weightwatcher"), numbers["five_equal"]["summary_alpha"]);
+    assert!(mean("none").is_null());
+}
+
 /// The eigenvalues of one slice are inverted again with every slice that follows.
 #[test]
 fn reciprocals_of_convolutions() {
@@ -224,8 +273,8 @@ fn pairs_of_layers() {
     let distances = |compat: &str| -> Vec<(String, bool)> {
         let (first, second) = (first.to_str().unwrap(), second.to_str().unwrap());
         let arguments = ["distances", first, second, "--method", "raw", "--format", "json", "--compat", compat];
-        let found: serde_json::Value = serde_json::from_slice(&heavytail(arguments).stdout).unwrap();
-        let row = |row: &serde_json::Value| (row["name"].as_str().unwrap().to_owned(), row["delta_W"] == 0.0);
+        let found: Value = serde_json::from_slice(&heavytail(arguments).stdout).unwrap();
+        let row = |row: &Value| (row["name"].as_str().unwrap().to_owned(), row["delta_W"] == 0.0);
         found["rows"].as_array().unwrap().iter().map(row).collect()
     };
     assert_eq!(distances("none"), [("b".to_owned(), true)]);

@@ -73,3 +73,29 @@ fn the_baseline_has_no_error_and_groups_have_their_own_steps() {
     let edge = number("nf4", "noise_edge").unwrap();
     assert!((edge / (variance * reach) - 1.0).abs() < 1e-12, "{edge}");
 }
+
+/// The largest error in the units of the weights, and as a share of the largest of them.
+#[test]
+fn the_largest_error_has_two_names() {
+    let folder = tempfile::tempdir().unwrap();
+    // The largest weight is -1/4.
+    let weights: Vec<f32> = (0..64 * 128).map(|i: i32| ((i * 7919) % 2003 - 1001) as f32 / 4004.0).collect();
+    let [model, quantized] = ["model", "quantized"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    common::write_model(&model, &[("layer.weight", &[64, 128], &weights)]);
+    common::analyse(&model, folder.path(), &["--quantizations", "q4_0", "--errors"]);
+    let table = common::Table::read(&folder.path().join("results_q4_0.csv"));
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let run = |arguments: &[&str]| {
+        let output = common::heavytail(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    run(&["quantize", &text(&model), "--scheme", "q4_0", "-o", &text(&quantized)]);
+    let report = run(&["compare", &text(&model), &text(&quantized), "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    let share = report["pairs"][0]["max_error_share"].as_f64().unwrap();
+    let largest = table.number("layer", "max_error").unwrap();
+    // Up to a step of a block of 32, an eighth of its largest weight: the largest code is 7. Both are differences of f32.
+    assert!((1e-2..3.2e-2).contains(&largest), "{largest}");
+    assert!((share * 0.25 / largest - 1.0).abs() < 1e-6, "{share} {largest}");
+}

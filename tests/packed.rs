@@ -154,7 +154,10 @@ fn a_model_compared_with_itself_has_no_error() {
     let model = || open(&[("source.safetensors", &source)]).unwrap();
     let report = compared((model(), &source), (model(), &source), Options::default()).unwrap();
     let row = &report.pairs[0];
-    assert_eq!((row.relative_error.0, row.max_error.0, row.log_spectrum_distance.0), (Some(0.0), Some(0.0), Some(0.0)));
+    assert_eq!(
+        (row.relative_error.0, row.max_error_share.0, row.log_spectrum_distance.0),
+        (Some(0.0), Some(0.0), Some(0.0))
+    );
     assert_eq!((row.lambda_max_ratio.0, row.bits_per_weight.0), (Some(1.0), Some(16.0)));
     let other = safetensors_of("other.weight", &[4, 4]);
     let model = open(&[("other.safetensors", &other)]).unwrap();

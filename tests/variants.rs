@@ -3,7 +3,7 @@
 //! Some of its tables need no test of their own: `accurate` and `max_evals_400` equal `default` (tested in
 //! `weightwatcher.rs`) byte for byte, `ERG_alias` equals `detX`, `everything` equals `detX`, `mp_fit` and `randomize` in their
 //! columns, `PL_powerlaw` equals `default` and `clip_xmax_powerlaw` equals `clip_xmax` to 3e-14. `stacked` and
-//! `intra_sparsify_False` are in `combinations.rs`.
+//! `intra_sparsify_False` are in `combinations.rs`, `TPL` and `E_TPL` in `truncated.rs`.
 
 mod common;
 
@@ -12,8 +12,6 @@ use std::fs;
 use std::path::Path;
 
 use common::{Table, analyse, data, heavytail, model};
-use heavytail::powerlaw::{Law, fit_law};
-use heavytail::spectrum::GramBuilder;
 
 /// Relative, of closed-form columns; both sides work in f64, and 1e-13 is what is measured.
 const CLOSED: f64 = 1e-11;
@@ -184,66 +182,6 @@ fn reciprocal_spectra() {
     ]
     .concat();
     assert_equal(&ours, "inverse", &columns);
-}
-
-/// Eigenvalues of a layer of a real model, ascending.
-fn eigenvalues(bytes: &[u8], name: &str) -> Vec<f64> {
-    let tensors = safetensors::SafeTensors::deserialize(bytes).unwrap();
-    let tensor = tensors.tensor(&format!("{name}.weight")).unwrap();
-    let values: Vec<f32> = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    let (rows, cols) = (tensor.shape()[0], tensor.shape()[1]);
-    let mut gram = GramBuilder::new(rows.min(cols));
-    if rows >= cols {
-        gram.push(&values, rows);
-    } else {
-        gram.push_columns(&values, cols, cols);
-    }
-    gram.finish().eigenvalues(&|| false).unwrap()
-}
-
-/// Logarithm of the likelihood of a truncated power law, its integral by Simpson's rule.
-fn truncated_likelihood(tail: &[f64], alpha: f64, lambda: f64) -> f64 {
-    const STEPS: usize = 200_000;
-    let xmin = tail[0];
-    let exponent = |u: f64| (1.0 - alpha) * u - lambda * xmin * u.exp_m1();
-    let mut end = 1.0;
-    while exponent(end) > -45.0 {
-        end *= 1.5;
-    }
-    let width = end / STEPS as f64;
-    let weight = |i: usize| if i == 0 || i == STEPS { 1.0 } else { 2.0 + 2.0 * (i % 2) as f64 };
-    let integral = (0..=STEPS).map(|i| weight(i) * exponent(i as f64 * width).exp()).sum::<f64>() * width / 3.0;
-    // In u = ln(x / xmin), whose density is x times that of x.
-    tail.iter().map(|x| exponent((x / xmin).ln()) - integral.ln() - x.ln()).sum()
-}
-
-/// Made with the `powerlaw` package 1.5, whose Nelder-Mead stops when the corners of its simplex are within 1e-4 of each other
-/// in both parameters and in the likelihood: no bound on how far from the maximum that is. So the fits are judged by what both
-/// sides maximise: on the tail that the tool chose, our parameters are at least as likely as the tool's in every layer.
-#[test]
-fn truncated_power_laws() {
-    let bytes = fs::read(model("minilm-l6-v2-f32").join("model.safetensors")).unwrap();
-    let mut found = Vec::new();
-    for (fit, layers) in [("TPL", "5,6,7"), ("E_TPL", "5,6,7,8,9,11")] {
-        let ours = run(&["--fit", fit, "--layers", layers]);
-        let path = format!("weightwatcher/minilm-l6-v2-f32/powerlaw-1.5/variant.{fit}_powerlaw_layers.details.csv");
-        let theirs = Table::read(&data(&path));
-        assert_eq!(ours.names().collect::<Vec<_>>(), theirs.names().collect::<Vec<_>>());
-        for name in theirs.names() {
-            let number = |column: &str| theirs.number(name, column).unwrap();
-            let values = eigenvalues(&bytes, name);
-            let tail = &values[values.partition_point(|v| *v < number("xmin") * (1.0 - 1e-9))..];
-            assert_eq!(tail.len() as f64, number("num_pl_spikes"), "{fit} {name}");
-            let best = fit_law(Law::TruncatedPowerLaw, tail).unwrap();
-            let (own, tool) = (best.log_likelihood(), truncated_likelihood(tail, number("alpha"), number("Lambda")));
-            // The integrals of the two sides agree to 1e-9 a value.
-            let lead = own - tool;
-            if !best.converged || lead < -1e-9 * tail.len() as f64 {
-                found.push(format!("{fit} {name}: likelihood {own}, the tool's {tool}"));
-            }
-        }
-    }
-    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 /// The published `xmin_peak` alpha is the tool's with the `powerlaw` package 1.5.

@@ -13,7 +13,7 @@ enum Tolerance {
     Absolute(f64),
     Relative(f64),
     /// Equal, but where eigenvalues equal to xmin decide. There `WeightWatcher` counts those that LAPACK's rounding
-    /// happened to leave at or above xmin, at least the tail of its fit; we count them all.
+    /// happened to leave at or above xmin, at least the tail of its fit; we count them all: see [`assert_ties`].
     TailLength,
     /// Relative, but singular values of a rank-deficient matrix are rounding noise below this share of the largest.
     RelativeAbove(f64, f64),
@@ -99,11 +99,32 @@ fn differences(
     found
 }
 
-/// The tails begin at the same eigenvalue and ours counts more: then the rest of them equal it but for rounding.
+/// The tails begin at the same eigenvalue and ours counts more.
 fn counts_ties(ours: &Table, theirs: &Table, name: &str) -> bool {
     let pair = |column| ours.number(name, column).zip(theirs.number(name, column));
     let same_xmin = pair("xmin").is_some_and(|(a, b)| (a - b).abs() <= 1e-12 * b);
     same_xmin && pair("num_pl_spikes").is_some_and(|(a, b)| a > b)
+}
+
+/// Our tail is all eigenvalues that are above xmin or equal it but for rounding; the tool's has all those above it, and some of
+/// the equal ones. The eigenvalues are those of the layer view.
+fn assert_ties(folder: &str, options: &[&str], level: &str, name: &str, (ours, theirs): (&Table, &Table)) {
+    let model = model(folder);
+    let arguments = ["layer", model.to_str().unwrap(), name, "--level", level, "--draws", "1", "--format", "json"];
+    let output = common::heavytail([&arguments[..], options].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let eigenvalues: Vec<f64> =
+        view["spectra"][1]["eigenvalues"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    let xmin = ours.number(name, "xmin").unwrap();
+    // Rounding moves eigenvalues by 1e-14; the next ones are 1e-6 away.
+    let count = |wanted: &dyn Fn(f64) -> bool| eigenvalues.iter().filter(|v| wanted(**v)).count() as f64;
+    let equal = count(&|v| (v / xmin - 1.0).abs() < 1e-12);
+    let above = count(&|v| v / xmin - 1.0 > 1e-6);
+    assert_eq!(count(&|v| (v / xmin - 1.0).abs() < 1e-6), equal, "{level} {name}");
+    assert_eq!(ours.number(name, "num_pl_spikes"), Some(above + equal), "{level} {name}");
+    let theirs = theirs.number(name, "num_pl_spikes").unwrap();
+    assert!(above < theirs && theirs < above + equal, "{level} {name}: {theirs}, {above} above and {equal} equal");
 }
 
 /// Every reference table of a model against a run in the same convention.
@@ -118,7 +139,8 @@ fn compare_model(folder: &str, options: &[&str], columns: &[&[(&str, Tolerance)]
         };
         let output = tempfile::tempdir().unwrap();
         let list = levels.join(",");
-        let options: Vec<&str> = [options, &["--dequantize", dequantize, "--quantizations", &list]].concat();
+        let layer_options = [options, &["--dequantize", dequantize]].concat();
+        let options: Vec<&str> = [&layer_options[..], &["--quantizations", &list]].concat();
         analyse(&model(folder), output.path(), &options);
         let baseline = data(&format!("weightwatcher/{folder}/fp16.from_dir.details.csv"));
         for (level, path) in levels.iter().map(|level| (*level, table(level))).chain([("fp16", baseline)]) {
@@ -129,14 +151,17 @@ fn compare_model(folder: &str, options: &[&str], columns: &[&[(&str, Tolerance)]
             found.extend(
                 differences(&ours, &theirs, columns, wanted).into_iter().map(|d| format!("{level} {convention} {d}")),
             );
-            let ties = theirs.names().filter(|name| counts_ties(&ours, &theirs, name)).count();
+            let ties: Vec<&str> = theirs.names().filter(|name| counts_ties(&ours, &theirs, name)).collect();
             // Exactly equal eigenvalues at xmin: only where two bits leave a handful of weights.
             let expected = match (folder, level) {
                 ("smollm2-135m-f16", "2bit") => 23,
                 ("minilm-l6-v2-f16", "2bit") => 1,
                 _ => 0,
             };
-            assert_eq!(ties, expected, "{folder} {level} {convention}: rows with ties at xmin");
+            assert_eq!(ties.len(), expected, "{folder} {level} {convention}: rows with ties at xmin");
+            for name in ties {
+                assert_ties(folder, &layer_options, level, name, (&ours, &theirs));
+            }
             if default_mode {
                 for name in theirs.names().filter(|name| is_degenerate(&theirs, name)) {
                     assert_eq!(ours.text(name, "status"), "failed", "{level} {name}");
@@ -195,6 +220,7 @@ fn minilm_in_single_precision() {
     let theirs = Table::read(&data("weightwatcher/minilm-l6-v2-f32/variant.default.details.csv"));
     let ours = Table::read(&output.path().join("details.csv"));
     let found = differences(&ours, &theirs, &[FIT, NORMS, RANKS, REST, IDS], |_| true);
+    assert!(!theirs.names().any(|name| counts_ties(&ours, &theirs, name)));
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -282,6 +308,7 @@ fn synthetic_matrices_in_compatibility_mode() {
             let ties = name == "hadamard_ties_64x64";
             let columns: &[&[(&str, Tolerance)]] = if ties { &[NORMS, RANKS] } else { &[FIT, NORMS, RANKS] };
             found.extend(differences(&ours, &theirs, columns, |n| n == name));
+            assert!(ties || !counts_ties(&ours, &theirs, name), "{name}");
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));

@@ -175,7 +175,7 @@
  * @property {Maybe} bits_per_weight
  * @property {Maybe} relative_error
  * @property {Maybe} sqnr_db
- * @property {Maybe} max_error
+ * @property {Maybe} max_error_share
  * @property {Maybe} nonzero_fraction
  * @property {Maybe} squared_norm
  * @property {Maybe} original_alpha

@@ -165,7 +165,7 @@ const requests = {
       release(model);
     }
     try {
-      detail.begin(await joined(detail.source(), [files]), threads > 1);
+      detail.begin(await joined(detail.source(), [files, base ?? []]), threads > 1);
       for (;;) {
         await sleep(PART_MS);
         current();

@@ -2,16 +2,18 @@
 
 use std::ops::Range;
 
+use super::combine::select_combined;
 use super::errors::{RoundingNoise, above, add_errors, compare_with_baseline, rounding_noise};
+use super::flight::Side;
 use super::layer::{Choice, LayerTask, Original};
-use super::layers::{Layer, select};
+use super::layers::Layer;
 use super::measures::add_randomized;
-use super::options::{Options, Peft};
+use super::options::Options;
 use super::plan::{Limits, Need};
-use super::run::choose;
+use super::run::{choose, parts, sources};
 use super::trust::{Measured, Spectra, add_changes, add_trust, fit_of, place};
 use crate::error::{Error, Result, quoted};
-use crate::format::{Model, TensorEntry};
+use crate::format::{Model, Part, TensorEntry, TensorInfo};
 use crate::powerlaw::{
     CurvePoint, HillPoint, PowerLawFit, fit_from, fitted_density, hill_curve, kept, log_log_r_squared, plateau,
     xmin_curve,
@@ -21,9 +23,6 @@ use crate::quant::Scheme;
 use crate::report::{LayerInfo, LayerRow};
 use crate::spectrum::{erg_point, fit_noise};
 
-/// Why there is no detail of a difference from a base model, or of what adapters add.
-pub const NOT_ONE_TENSOR: &str =
-    "the layer view shows single tensors; the rows of this run are of matrices made of several";
 /// Points of a drawn law.
 const DRAWN: usize = 64;
 /// Points that are kept of a curve over all eigenvalues.
@@ -175,7 +174,11 @@ enum Stage {
 #[derive(Debug)]
 pub struct Detail {
     layer: Layer,
-    tensor: TensorEntry,
+    /// The tensors that it is made of, and whether they are of the base model.
+    sources: Vec<(bool, TensorEntry)>,
+    /// How they are stored; empty if it is one tensor alone.
+    operands: Vec<TensorInfo>,
+    info: TensorInfo,
     /// The baseline, and the level if it changes the layer.
     choices: Vec<Choice>,
     options: Options,
@@ -184,18 +187,18 @@ pub struct Detail {
     original: Option<Original>,
     stage: Stage,
     measured: Vec<Measured>,
-    /// The same weights in random order, for each of them.
-    random: Vec<Vec<f64>>,
+    /// The same weights in random order, for each of them that has a spectrum.
+    random: Vec<Option<Vec<f64>>>,
 }
 
 impl Detail {
-    /// Prepares the work on the layer of that name at that level, which need not be among those of `options`. Of a convolution
-    /// in slices it is about the first.
+    /// Prepares the work on the layer of that name at that level, which need not be among those of `options`: the row of a run
+    /// over `model` with that base, if there is one. Of a convolution in slices it is about the first.
     ///
     /// # Errors
     /// [`Error::Options`] if there is no such layer or level; [`Error::Limit`] if it does not fit into memory.
     pub fn new(
-        model: &Model,
+        (model, base): (&Model, Option<&Model>),
         options: &Options,
         name: &str,
         level: &str,
@@ -216,11 +219,13 @@ impl Detail {
             ..options.clone()
         };
         options.check()?;
-        if options.peft != Peft::No {
-            return Err(Error::Options(NOT_ONE_TENSOR.to_owned()));
+        if options.stacked {
+            return Err(Error::Options(
+                "the weights of a stack are never in memory, so there is no more to show".to_owned(),
+            ));
         }
         let wanted = name.strip_suffix(".weight").unwrap_or(name);
-        let mut layers = select(model, &options)?.layers;
+        let mut layers = select_combined(model, base, &options)?.layers;
         let place = layers.iter().position(|layer| layer.info.name == wanted).ok_or_else(|| {
             Error::Options(format!(
                 "no layer that can be analysed is named {}; `describe` lists the names",
@@ -239,8 +244,14 @@ impl Detail {
         if need > limits.hard_limit {
             return Err(Error::Limit(format!("{} {}", quoted(wanted), limits.exceeded_by(need))));
         }
+        let sources: Vec<(bool, TensorEntry)> =
+            sources(&layer, model, base).into_iter().map(|(is_base, entry)| (is_base, entry.clone())).collect();
+        let operands =
+            sources.iter().filter(|_| layer.combined.is_some()).map(|(_, entry)| entry.info.clone()).collect();
         Ok(Self {
-            tensor: model.tensors[layer.tensor].clone(),
+            info: model.tensors[layer.tensor].info.clone(),
+            sources,
+            operands,
             layer,
             choices,
             options,
@@ -253,12 +264,17 @@ impl Detail {
         })
     }
 
-    /// The tensor to read. [`TensorEntry::parts`] says where its bytes are.
-    pub fn source(&self) -> &TensorEntry {
-        &self.tensor
+    /// The tensors to read, one after another, and whether they are of the base model.
+    pub fn sources(&self) -> Vec<(bool, &TensorEntry)> {
+        self.sources.iter().map(|(is_base, entry)| (*is_base, entry)).collect()
     }
 
-    /// Takes the tensor's bytes.
+    /// Where their bytes are.
+    pub fn parts(&self) -> Vec<(Side, Part)> {
+        parts(self.sources())
+    }
+
+    /// Takes the tensors' bytes.
     ///
     /// # Errors
     /// As the decoder; [`Error::Numeric`] if a weight is not finite.
@@ -277,7 +293,12 @@ impl Detail {
             Stage::Spectrum(index) => {
                 let part = self.spectrum(&original, index);
                 let is_last = index + 1 == self.choices.len();
-                self.stage = if is_last { Stage::Randomized } else { Stage::Spectrum(index + 1) };
+                self.stage = match is_last {
+                    false => Stage::Spectrum(index + 1),
+                    // The values of an overlap are not compared with those of a random order.
+                    true if self.options.intra => Stage::Evidence,
+                    true => Stage::Randomized,
+                };
                 Some(DetailPart::Spectrum(Box::new(part)))
             }
             Stage::Randomized => {
@@ -319,8 +340,8 @@ impl Detail {
     }
 
     fn task(&self) -> LayerTask<'_> {
-        let Self { layer, choices, options, limits, cancellation, .. } = self;
-        LayerTask { layer, info: &self.tensor.info, operands: &[], levels: choices, options, limits, cancellation }
+        let Self { layer, operands, choices, options, limits, cancellation, .. } = self;
+        LayerTask { layer, info: &self.info, operands, levels: choices, options, limits, cancellation }
     }
 
     /// The matrices of the row.
@@ -358,7 +379,7 @@ impl Detail {
                 add_randomized(&task, &mut measured.row, &measured.eigenvalues, self.slices(), matrix)
             });
             shown = found.ok().filter(|_| !measured.eigenvalues.is_empty());
-            self.random.extend(shown.clone());
+            self.random.push(shown.clone());
         }
         let place = if measured.len() == 1 { Place::Baseline } else { Place::Level };
         let row = measured.last()?.row.clone();
@@ -372,10 +393,10 @@ impl Detail {
         let mut measured = std::mem::take(&mut self.measured);
         let (slices, task) = (self.slices(), self.task());
         let trusting = Options { trust: true, randomize: true, ..self.options.clone() };
-        let can_trust = trusting.check().is_ok() && self.random.len() == measured.len();
+        let can_trust = trusting.check().is_ok();
         for (index, (measured, choice)) in measured.iter_mut().zip(&self.choices).enumerate() {
-            if can_trust {
-                let spectra = Spectra { own: &measured.eigenvalues, random: &self.random[index] };
+            if let Some(Some(random)) = self.random.get(index).filter(|_| can_trust) {
+                let spectra = Spectra { own: &measured.eigenvalues, random };
                 let place = place(&self.layer, slices.start);
                 measured.draws = add_trust(&mut measured.row, spectra, place, &trusting);
             }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::combine::Combination;
 use super::layer::{Choice, LayerTask, spectrum_error};
 use super::trust::Measured;
 use crate::error::Result;
@@ -40,7 +41,7 @@ pub struct RoundingNoise {
 }
 
 /// The noise of a level on matrices with sides `n` and `m`, whose eigenvalues are multiplied with `normalisation`. `None` of
-/// the baseline.
+/// the baseline, and of products, whose errors are no independent entries.
 ///
 /// # Source
 /// The edge of Marchenko and Pastur; uniform rounding: Widrow and Kollar.
@@ -50,12 +51,15 @@ pub(super) fn rounding_noise(
     choice: Choice,
     damage: &Damage,
 ) -> Result<Option<RoundingNoise>> {
-    if choice.scheme == Scheme::Stored || task.options.inverse {
+    let how = task.layer.combined.as_ref().map(|combined| combined.how);
+    let has_independent_errors = how.is_none_or(|how| how == Combination::Difference);
+    if choice.scheme == Scheme::Stored || task.options.inverse || !has_independent_errors {
         return Ok(None);
     }
     let (m, n) = task.layer.gram_shape();
     let reach = ((n as f64).sqrt() + (m as f64).sqrt()).powi(2) * task.normalisation();
-    let step = squared_step(task, original, choice)?;
+    // The grid of a difference is that of one of its tensors, which is not at hand here.
+    let step = if how.is_some() { None } else { squared_step(task, original, choice)? };
     let variance = step.map(|squared| squared / 12.0).or(damage.noise_variance());
     Ok(variance.map(|variance| RoundingNoise { variance, is_predicted: step.is_some(), edge: variance * reach }))
 }

@@ -61,9 +61,6 @@ impl LayerTask<'_> {
     /// is.
     pub fn run(&self, bytes: Vec<u8>) -> Vec<LayerRow> {
         let Self { layer, levels, .. } = *self;
-        if let Some(combined) = &layer.combined {
-            return self.run_combined(combined, &bytes);
-        }
         let need = Need::new(layer, levels, (self.info, self.options), self.limits);
         let original = match self.original(bytes, need.in_slices) {
             Ok(original) => original,
@@ -89,53 +86,66 @@ impl LayerTask<'_> {
         rows.concat()
     }
 
-    /// The tensor's weights and what all levels need of them; with `in_slices` never whole.
+    /// The weights and what all levels need of them; with `in_slices` never whole.
     ///
     /// # Errors
     /// As the decoder; [`Error::Numeric`] if a weight is not finite.
     pub(super) fn original(&self, bytes: Vec<u8>, in_slices: bool) -> Result<Original> {
-        let weights = Weights::new(self.info, bytes, self.layer.matrix_shape(), in_slices)?;
+        if let Some(combined) = &self.layer.combined {
+            return self.combined_original(combined, &bytes);
+        }
+        self.original_of(Weights::new(self.info, bytes, self.layer.matrix_shape(), in_slices)?, Vec::new())
+    }
+
+    /// A matrix, and the tensors that it is made of if that is not one tensor alone.
+    ///
+    /// # Errors
+    /// As the decoder; [`Error::Numeric`] if a weight is not finite.
+    pub(super) fn original_of(&self, weights: Weights, operands: Vec<Matrix>) -> Result<Original> {
         let (range, sums) = match &weights {
-            Weights::Whole(matrix) => (WeightRange::of(matrix.values()), self.weight_sums(matrix)),
+            Weights::Whole(matrix) => (WeightRange::of(matrix.values()), self.weight_sums(matrix)?),
             Weights::Stored(stored) => stored.survey().map(|(range, sums)| (range, vec![sums]))?,
         };
         if range.is_finite {
-            Ok(Original { weights, range, sums })
+            Ok(Original { weights, operands, range, sums })
         } else {
             Err(Error::Numeric("the weights hold NaN or infinity, so there is no spectrum".to_owned()))
         }
     }
 
     /// The sums over the weights of each of the layer's matrices.
-    fn weight_sums(&self, weights: &Matrix) -> Vec<Damage> {
-        match self.layer.kind {
-            LayerKind::Dense { .. } => vec![Damage::of_weights(weights.values())],
-            LayerKind::Conv2d { positions, .. } => {
-                // They are small.
-                let slice = |position| weights.values().iter().skip(position).step_by(positions).copied();
-                (0..positions).map(|position| Damage::of_weights(&slice(position).collect::<Vec<_>>())).collect()
-            }
-        }
+    fn weight_sums(&self, weights: &Matrix) -> Result<Vec<Damage>> {
+        let sums = |position| Ok(Damage::of_weights(self.slice(weights, position)?.values()));
+        (0..self.layer.info.rf as usize).map(sums).collect()
     }
 
     /// The rows of one level, in the order of the slices.
     pub(super) fn level(&self, original: &Original, choice: Choice) -> Vec<Measured> {
-        let whole = match self.whole(original, choice) {
-            Ok(whole) => whole,
-            Err(error) => {
-                let rows = failed_rows(self.layer, &[choice], &error.to_string());
-                return rows.into_iter().map(Measured::failed).collect();
-            }
-        };
-        let grid = choice.scheme.naive_grid(original.range, self.options.arithmetic(), self.info.dtype);
-        self.rows(Quantized { original, whole: whole.as_ref(), grid: grid.as_ref() }, choice)
+        if let Some(combined) = &self.layer.combined {
+            return self.combined_level(combined, original, choice);
+        }
+        match self.whole(original, choice) {
+            Ok(whole) => self.rows_of(original, whole.as_ref(), choice),
+            Err(error) => self.failed_level(choice, &error),
+        }
     }
 
-    /// The rows of a matrix as it is.
-    pub(super) fn rows_of(&self, matrix: Matrix, choice: Choice) -> Vec<Measured> {
-        let range = WeightRange::of(matrix.values());
-        let original = Original { sums: self.weight_sums(&matrix), weights: Weights::Whole(matrix), range };
-        self.rows(Quantized { original: &original, whole: None, grid: None }, choice)
+    /// The rows of a level: of `whole` if there is such a matrix, else of the weights, quantized one at a time.
+    pub(super) fn rows_of(&self, original: &Original, whole: Option<&Matrix>, choice: Choice) -> Vec<Measured> {
+        let grid = self.grid(original, choice);
+        self.rows(Quantized { original, whole, grid: grid.as_ref() }, choice)
+    }
+
+    /// A level of which there is nothing but a reason.
+    pub(super) fn failed_level(&self, choice: Choice, error: &Error) -> Vec<Measured> {
+        let rows = failed_rows(self.layer, &[choice], &error.to_string());
+        rows.into_iter().map(Measured::failed).collect()
+    }
+
+    /// The grid of a level that quantizes one weight at a time; none of a matrix made of several tensors.
+    fn grid(&self, original: &Original, choice: Choice) -> Option<NaiveGrid> {
+        let is_tensor = self.layer.combined.is_none();
+        choice.scheme.naive_grid(original.range, self.options.arithmetic(), self.info.dtype).filter(|_| is_tensor)
     }
 
     /// A row, or one for every kernel position.
@@ -164,11 +174,13 @@ impl LayerTask<'_> {
 
     /// All weights as a level leaves them.
     pub(super) fn dequantized(&self, original: &Original, choice: Choice) -> Result<Matrix> {
+        if let Some(combined) = &self.layer.combined {
+            return self.combined_matrix(combined, original, choice, &mut Damage::default());
+        }
         if let Some(whole) = self.whole(original, choice)? {
             return Ok(whole);
         }
-        let grid = choice.scheme.naive_grid(original.range, self.options.arithmetic(), self.info.dtype);
-        dequantized(self.all(original)?, grid.as_ref())
+        dequantized(self.all(original)?, self.grid(original, choice).as_ref())
     }
 
     /// All of the original weights.
@@ -407,10 +419,12 @@ pub(super) fn spectrum_error(error: EigenError) -> Error {
     }
 }
 
-/// A tensor as it is stored, and what all levels need of it.
+/// A matrix as it is stored, and what all levels need of it.
 #[derive(Debug)]
 pub(super) struct Original {
     pub weights: Weights,
+    /// The tensors that it is made of, if that is not one tensor alone.
+    pub operands: Vec<Matrix>,
     range: WeightRange,
     /// Of each of the layer's matrices.
     sums: Vec<Damage>,

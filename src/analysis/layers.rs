@@ -104,6 +104,30 @@ impl Layer {
     }
 }
 
+#[cfg(test)]
+impl Layer {
+    /// A matrix that counts.
+    pub(super) fn dense(rows: usize, cols: usize) -> Self {
+        let (n, m) = (rows.max(cols) as u64, rows.min(cols) as u64);
+        let info = LayerInfo {
+            layer_id: 0,
+            name: "layer".to_owned(),
+            layer_type: "dense".to_owned(),
+            dtype: String::new(),
+            shape: vec![rows as u64, cols as u64],
+            n,
+            m,
+            q: n as f64 / m as f64,
+            rf: 1,
+            num_evals: m,
+            counted: true,
+            block: None,
+            module: String::new(),
+        };
+        Self { tensor: 0, kind: LayerKind::Dense { rows, cols }, info, combined: None }
+    }
+}
+
 /// The tensors of a model, sorted into those analysed and those not.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Selection {

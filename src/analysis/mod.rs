@@ -26,9 +26,7 @@ mod weights;
 
 pub use combine::{Combination, Combined, Operand, adapter_alpha, select_combined};
 pub use compare::compare;
-pub use detail::{
-    Detail, DetailPart, FitDetail, LayerDetail, NOT_ONE_TENSOR, Place, RandomDetail, SpectrumDetail, refit,
-};
+pub use detail::{Detail, DetailPart, FitDetail, LayerDetail, Place, RandomDetail, SpectrumDetail, refit};
 pub use distance_run::DistanceRun;
 pub use distances::{DistanceMethod, Distances};
 pub use errors::RoundingNoise;

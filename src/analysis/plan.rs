@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::combine::Combined;
 use super::layer::Choice;
 use super::layers::Layer;
 use super::options::Options;
@@ -159,13 +160,17 @@ impl Need {
         let (n, _) = layer.gram_shape();
         let (rows, cols) = layer.matrix_shape();
         let elements = (rows as u64).saturating_mul(cols as u64);
-        // Before and after quantizing.
-        let operands = layer.combined.as_ref().map_or(0, |combined| combined.elements().saturating_mul(2));
+        let operands = layer.combined.as_ref().map_or(0, Combined::elements);
         let weights = elements.saturating_add(operands).saturating_mul(4);
         let decoding = match layer.combined {
             // Of several tensors: at most twice.
             Some(_) => weights.saturating_mul(2),
             None => weights.saturating_add(info.decoding_bytes()),
+        };
+        // What a level leaves of the tensors, as they are and turned, and what is made of them in two steps.
+        let of_operands = match layer.combined {
+            Some(_) => elements.saturating_add(operands).saturating_mul(8),
+            None => 0,
         };
         let of_whole_levels = if whole_levels(layer, choices) { elements.saturating_mul(6) } else { 0 };
         // As the level leaves them; in random order; the error, and all bits in order.
@@ -177,7 +182,8 @@ impl Need {
         };
         let vectors = if options.vectors { 24 } else { 0 } * (n as u64).saturating_mul(n as u64);
         let of_measures = elements.saturating_mul(4 * copies).saturating_add(vectors);
-        let per_level = level(n as u64).saturating_add(of_whole_levels).saturating_add(of_measures);
+        let per_level =
+            [of_whole_levels, of_measures, of_operands].into_iter().fold(level(n as u64), u64::saturating_add);
         Self { in_slices: false, levels: choices.len(), weights, decoding, per_level }
     }
 
@@ -202,31 +208,9 @@ fn whole_levels(layer: &Layer, choices: &[Choice]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::layers::LayerKind;
     use crate::format::Storage;
     use crate::quant::Scheme;
-    use crate::report::LayerInfo;
     use crate::tensor::Dtype;
-
-    fn layer(rows: usize, cols: usize) -> Layer {
-        let (n, m) = (rows.max(cols) as u64, rows.min(cols) as u64);
-        let info = LayerInfo {
-            layer_id: 0,
-            name: String::new(),
-            layer_type: "dense".to_owned(),
-            dtype: "F16".to_owned(),
-            shape: vec![rows as u64, cols as u64],
-            n,
-            m,
-            q: n as f64 / m as f64,
-            rf: 1,
-            num_evals: m,
-            counted: true,
-            block: None,
-            module: String::new(),
-        };
-        Layer { tensor: 0, kind: LayerKind::Dense { rows, cols }, info, combined: None }
-    }
 
     fn choices(levels: usize) -> Vec<Choice> {
         let level = Scheme::Naive { bits: 4, symmetric: true };
@@ -251,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_largest_come_first_and_as_many_as_fit() {
-        let layers = [layer(100, 100), layer(1000, 1000), layer(900, 1000)];
+        let layers = [Layer::dense(100, 100), Layer::dense(1000, 1000), Layer::dense(900, 1000)];
         let choices = vec![choices(1); 3];
         let bytes = |index: usize| need(&layers[index], &choices[index], PLENTY).bytes(1);
         let plan = |memory| {
@@ -278,7 +262,7 @@ mod tests {
 
     #[test]
     fn levels_at_once_are_bounded_by_threads_and_memory() {
-        let need = need(&layer(1000, 4000), &choices(6), PLENTY);
+        let need = need(&Layer::dense(1000, 4000), &choices(6), PLENTY);
         assert_eq!(concurrent_levels(&need, &limits(4, u64::MAX, u64::MAX)), 4);
         assert_eq!(concurrent_levels(&need, &limits(8, u64::MAX, u64::MAX)), 6);
         assert_eq!(concurrent_levels(&need, &limits(4, need.bytes(2), u64::MAX)), 2);
@@ -289,18 +273,18 @@ mod tests {
     fn the_largest_matrices_have_room() {
         // As many eigenvalues as are analysed by default, on 8 GB; and what a page must hold in wasm's 4 GiB.
         let eight = limits(2, 8_000_000_000, 8_000_000_000);
-        assert!(!need(&layer(15_000, 50_000), &choices(6), eight).in_slices);
+        assert!(!need(&Layer::dense(15_000, 50_000), &choices(6), eight).in_slices);
         let page = limits(2, 1_000_000_000, 3_200_000_000);
-        assert!(need(&layer(8192, 28_672), &choices(6), page).bytes(1) < page.memory + 200_000_000);
+        assert!(need(&Layer::dense(8192, 28_672), &choices(6), page).bytes(1) < page.memory + 200_000_000);
         let four = limits(2, 4_000_000_000, 4_000_000_000);
-        let sliced = need(&layer(15_000, 50_000), &choices(6), four);
+        let sliced = need(&Layer::dense(15_000, 50_000), &choices(6), four);
         assert!(sliced.in_slices && sliced.bytes(1) < four.memory);
     }
 
     #[test]
     fn a_view_needs_its_whole_extent() {
         // Every 100th of 400,000,000 bytes' values, columns first.
-        let (layer, (rows, cols)) = (layer(1000, 500), (1000, 500));
+        let (layer, (rows, cols)) = (Layer::dense(1000, 500), (1000, 500));
         let view = TensorInfo {
             dtype: Dtype::F64,
             end: 8 * 100 * rows * cols,
@@ -313,7 +297,7 @@ mod tests {
 
     #[test]
     fn slices_cost_no_level_that_has_memory() {
-        let (layer, naive) = (layer(1000, 4000), choices(1));
+        let (layer, naive) = (Layer::dense(1000, 4000), choices(1));
         let block = Choice { level: "q8_0".parse().unwrap(), scheme: "q8_0".parse().unwrap() };
         let both = [naive[0], block];
         let whole = need(&layer, &both, PLENTY);

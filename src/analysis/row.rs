@@ -4,7 +4,7 @@ use super::layer::{Choice, Spectrum};
 use super::layers::Layer;
 use super::options::Options;
 use crate::error::Result;
-use crate::powerlaw::{FixFingers, PowerLawFit, VariedFit, fit_truncated, fit_varied, peak};
+use crate::powerlaw::{FixFingers, PowerLawFit, VariedFit, fit_truncated, fit_varied, last_up_to, peak};
 use crate::quant::Scheme;
 use crate::report::{LayerRow, Measures, Number, Status};
 use crate::spectrum::{Metrics, alpha_norm_log10, scaled_alpha_norm_log10};
@@ -131,8 +131,11 @@ fn fill_truncated(row: &mut LayerRow, eigenvalues: &[f64], log_spectral_norm: f6
     let compat = options.compat.is_weightwatcher();
     let (low, high) = match peak(eigenvalues).filter(|_| options.fit == "E_TPL") {
         None => (0.0, f64::INFINITY),
-        // The tool compares a value with a logarithm.
-        Some(peak) if compat => (libm::log10(0.95 * peak), options.xmin_max.unwrap_or(1.5 * peak)),
+        // The tool compares a value with a logarithm, and never tries the last value of the range.
+        Some(peak) if compat => {
+            let last = last_up_to(eigenvalues, options.xmin_max.unwrap_or(1.5 * peak));
+            (libm::log10(0.95 * peak), last.next_down())
+        }
         Some(peak) => (0.95 * peak, options.xmin_max.unwrap_or(1.5 * peak)),
     };
     let outcome = fit_truncated(eigenvalues, low, high);

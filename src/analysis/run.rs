@@ -197,19 +197,12 @@ impl Analysis {
 
     /// The tensors of a layer in the order in which their bytes are submitted, and whether they are of the base model.
     pub fn sources(&self, layer: usize) -> Vec<(bool, &TensorEntry)> {
-        let layer = &self.shared.layers[layer];
-        let Some(combined) = &layer.combined else { return vec![(false, &self.model.tensors[layer.tensor])] };
-        let base = self.base.as_ref().unwrap_or(&self.model);
-        let tensors = |is_base| if is_base { &base.tensors } else { &self.model.tensors };
-        combined.operands.iter().map(|o| (o.is_base, &tensors(o.is_base)[o.tensor])).collect()
+        sources(&self.shared.layers[layer], &self.model, self.base.as_ref())
     }
 
     /// Where the bytes of a layer are, in the order in which they are submitted.
     pub fn parts(&self, layer: usize) -> Vec<(Side, Part)> {
-        let side = |is_base| if is_base { Side::Second } else { Side::First };
-        let of =
-            |(is_base, entry): (bool, &TensorEntry)| entry.parts().into_iter().map(move |part| (side(is_base), part));
-        self.sources(layer).into_iter().flat_map(of).collect()
+        parts(self.sources(layer))
     }
 
     /// The base model, if there is one.
@@ -265,6 +258,22 @@ impl Analysis {
     pub fn report(&self, status: RunStatus) -> ModelReport {
         report(&self.head, &self.rows, status)
     }
+}
+
+/// The tensors of a layer in the order in which their bytes are read, and whether they are of the base model.
+pub(super) fn sources<'a>(layer: &Layer, model: &'a Model, base: Option<&'a Model>) -> Vec<(bool, &'a TensorEntry)> {
+    let Some(combined) = &layer.combined else { return vec![(false, &model.tensors[layer.tensor])] };
+    let base = base.unwrap_or(model);
+    let tensors = |is_base| if is_base { &base.tensors } else { &model.tensors };
+    combined.operands.iter().map(|o| (o.is_base, &tensors(o.is_base)[o.tensor])).collect()
+}
+
+/// Where the bytes of [`sources`] are.
+pub(super) fn parts<'a>(sources: impl IntoIterator<Item = (bool, &'a TensorEntry)>) -> Vec<(Side, Part)> {
+    let side = |is_base| if is_base { Side::Second } else { Side::First };
+    let of =
+        |(is_base, entry): (bool, &'a TensorEntry)| entry.parts().into_iter().map(move |part| (side(is_base), part));
+    sources.into_iter().flat_map(of).collect()
 }
 
 /// What each level means for each layer.
@@ -397,7 +406,7 @@ fn notes(options: &Options, levels: &[Scheme], model: &Model, selection: &Select
         notes.push("Intervals, p-values and verdicts say how well alpha is known, not what it means: alpha does not measure how well a model does its task. They take eigenvalues for independent draws, which those of one matrix are not.".to_owned());
     }
     if selection.layers.iter().any(|layer| layer.combined.is_some()) {
-        notes.push("Rows are of matrices made of several tensors; errors and bits are those of the tensors that are quantized.".to_owned());
+        notes.push("Rows are of matrices made of several tensors; relative_error, sqnr_db and bits are those of the tensors that are quantized, what the option errors adds is of the matrix that is made.".to_owned());
     }
     notes.push("Embeddings are analysed but neither quantized nor counted in the comparison.".to_owned());
     notes

@@ -12,7 +12,8 @@ use crate::matrix::Matrix;
 use crate::progress::Cancellation;
 use crate::quant::{Damage, Scheme};
 use crate::report::{Head, LayerInfo, LayerRow, ModelReport, RunStatus, Status};
-use crate::spectrum::{GramBuilder, SLICE};
+use crate::spectrum::SLICE;
+use crate::spectrum::backend::{self, Gram};
 
 /// The stacked analysis of one model.
 #[derive(Debug)]
@@ -92,7 +93,7 @@ impl Stack {
         level: usize,
         mut read: impl FnMut(&TensorEntry) -> Result<Vec<u8>, E>,
     ) -> Result<LayerRow, E> {
-        let mut gram = GramBuilder::new(block_width(&self.whole));
+        let mut gram = backend::selected().gram(block_width(&self.whole));
         let mut damage = Damage::default();
         let mut failure = None;
         let by_column = self.options.compat.is_weightwatcher();
@@ -102,7 +103,7 @@ impl Stack {
             let bytes = read(entry)?;
             let block = self.block(layer, choices[level], entry, &bytes, &mut damage);
             match block.and_then(|matrix| standardised(&matrix, by_column)) {
-                Ok(matrix) => push(&mut gram, &matrix, block_width(&self.whole)),
+                Ok(matrix) => push(&mut *gram, &matrix, block_width(&self.whole)),
                 Err(error) => {
                     failure = Some(format!("{}: {error}", quoted(&layer.info.name)));
                     break;
@@ -170,10 +171,9 @@ impl Stack {
         Matrix::new(rows, cols, lines.copied().collect())
     }
 
-    fn fill(&self, row: &mut LayerRow, gram: GramBuilder) -> Result<()> {
-        let mut eigenvalues = gram
-            .finish()
-            .eigenvalues(&|| self.cancellation.is_cancelled())
+    fn fill(&self, row: &mut LayerRow, gram: Box<dyn Gram>) -> Result<()> {
+        let mut eigenvalues = backend::selected()
+            .eigenvalues(gram.finish(), &|| self.cancellation.is_cancelled())
             .map_err(|error| Error::Numeric(error.to_string()))?;
         eigenvalues.drain(..eigenvalues.len().saturating_sub(self.components));
         let (n, largest) = (self.whole.info.n as f64, eigenvalues.last().copied().unwrap_or(0.0));
@@ -210,7 +210,7 @@ fn block_width(whole: &Layer) -> usize {
     block(whole).1
 }
 
-fn push(gram: &mut GramBuilder, matrix: &Matrix, width: usize) {
+fn push(gram: &mut dyn Gram, matrix: &Matrix, width: usize) {
     let mut panel = vec![0.0; SLICE * width];
     for rows in matrix.values().chunks(SLICE * matrix.cols()) {
         let count = rows.len() / matrix.cols();

@@ -190,28 +190,8 @@ mod tests {
     use crate::format::Storage;
     use crate::progress::Cancellation;
     use crate::quant::{Arithmetic, BlockType, GgmlType};
-    use crate::report::{LayerInfo, LayerRow, Status};
+    use crate::report::{LayerRow, Status};
     use crate::tensor::Dtype;
-
-    fn layer(rows: usize, cols: usize) -> Layer {
-        let (n, m) = (rows.max(cols) as u64, rows.min(cols) as u64);
-        let info = LayerInfo {
-            layer_id: 0,
-            name: "layer".to_owned(),
-            layer_type: "dense".to_owned(),
-            dtype: String::new(),
-            shape: vec![rows as u64, cols as u64],
-            n,
-            m,
-            q: n as f64 / m as f64,
-            rf: 1,
-            num_evals: m,
-            counted: true,
-            block: None,
-            module: String::new(),
-        };
-        Layer { tensor: 0, kind: LayerKind::Dense { rows, cols }, info, combined: None }
-    }
 
     /// Heavy-tailed weights, as they are stored.
     fn stored(rows: usize, cols: usize, storage: &Storage, dtype: Dtype) -> (TensorInfo, Vec<u8>) {
@@ -253,7 +233,7 @@ mod tests {
         ];
         let levels = "fp16,8bit,3bit,4bit-asym".to_owned();
         for (height, width, storage, dtype) in cases {
-            let (layer, tensor) = (layer(height, width), stored(height, width, &storage, dtype));
+            let (layer, tensor) = (Layer::dense(height, width), stored(height, width, &storage, dtype));
             for arithmetic in [Arithmetic::Exact, Arithmetic::Stored, Arithmetic::Seed] {
                 let options = Options {
                     quantizations: levels.clone(),
@@ -276,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_level_that_looks_at_the_whole_says_what_it_needs() {
-        let (layer, tensor) = (layer(64, 96), stored(64, 96, &Storage::Plain, Dtype::F16));
+        let (layer, tensor) = (Layer::dense(64, 96), stored(64, 96, &Storage::Plain, Dtype::F16));
         let options = Options { quantizations: "fp16,q8_0,4bit".to_owned(), ..Options::default() };
         let rows = rows(&layer, &tensor, &options, &Limits { hard_limit: 500_000, ..SLICED });
         let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.reason.as_deref()).collect();
@@ -286,7 +266,7 @@ mod tests {
 
     #[test]
     fn slices_see_what_is_not_finite_and_what_is_missing() {
-        let (layer, (info, mut bytes)) = (layer(64, 96), stored(64, 96, &Storage::Plain, Dtype::F16));
+        let (layer, (info, mut bytes)) = (Layer::dense(64, 96), stored(64, 96, &Storage::Plain, Dtype::F16));
         let options = Options { quantizations: "fp16,4bit".to_owned(), ..Options::default() };
         let reason = |bytes: &[u8]| {
             let rows = rows(&layer, &(info.clone(), bytes.to_vec()), &options, &SLICED);

@@ -11,12 +11,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::arguments::{Analyze, FormatArg};
 use super::backend::{self, default_threads};
-use super::describe::{fits, table};
-use super::source::{Source, read_all};
+use super::describe::{narrowed, table};
+use super::source::{Source, read_all, with_adapter};
 use super::{Failure, print, say};
 use crate::analysis::{
-    Analysis, Limits, Next, Options, Peft, Progress, Score, ScoreCorrelation, Stack, adapter_alpha, check_scores,
-    correlate, correlations_csv, parse_scores,
+    Analysis, Limits, Next, Options, Progress, Score, ScoreCorrelation, Stack, check_scores, correlate,
+    correlations_csv, parse_scores,
 };
 use crate::error::Error;
 use crate::progress::Cancellation;
@@ -68,6 +68,10 @@ fn make_folder(arguments: &Analyze) -> Result<(), Failure> {
 
 /// Before hours of work, too.
 fn read_scores(path: &Path, arguments: &Analyze) -> Result<Vec<Score>, Failure> {
+    if arguments.output_dir.as_deref().is_some_and(|folder| is_result(folder, path)) {
+        let message = format!("the results would replace the scores {}: name another --output-dir", path.display());
+        return Err(Error::Options(message).into());
+    }
     let scores = parse_scores(&fs::read_to_string(path).map_err(|e| Failure::read(path, &e))?)?;
     let levels: Vec<String> = arguments.options().levels()?.iter().map(ToString::to_string).collect();
     check_scores(&levels, &scores)?;
@@ -75,14 +79,12 @@ fn read_scores(path: &Path, arguments: &Analyze) -> Result<Vec<Score>, Failure> 
 }
 
 fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation) -> Result<ModelReport, Failure> {
-    let options = options(arguments)?;
-    let mut base = arguments.measures.base_model.as_deref().map(|path| Source::open(Some(path))).transpose()?;
-    if options.stacked {
-        return match base {
-            None => stacked(arguments, &mut source, options, cancellation),
-            Some(_) => Err(Error::Options("stacked and base_model exclude each other".to_owned()).into()),
-        };
-    }
+    let options = match &arguments.model {
+        Some(model) => with_adapter(arguments.options(), model)?,
+        None => arguments.options(),
+    };
+    let mut base =
+        arguments.measures.combining.base_model.as_deref().map(|path| Source::open(Some(path))).transpose()?;
     // How long a finished layer or Ctrl-C may go unnoticed.
     const LOOK: Duration = Duration::from_millis(50);
     let (threads, pool) = thread_pool(arguments.running.threads)?;
@@ -91,6 +93,12 @@ fn analyse(arguments: &Analyze, mut source: Source, cancellation: &Cancellation)
         say(&format!("backend: {} ({reason}); last digits may differ from other machines'", backend.name()));
     }
     select(backend);
+    if options.stacked {
+        return match base {
+            None => stacked(arguments, &mut source, options, cancellation),
+            Some(_) => Err(Error::Options("stacked and base_model exclude each other".to_owned()).into()),
+        };
+    }
     let limits = Limits {
         threads,
         memory: memory(arguments, &source),
@@ -137,18 +145,6 @@ pub(super) fn cancellation() -> Result<Cancellation, Failure> {
     ctrlc::set_handler(move || flag.cancel())
         .map_err(|e| Failure::Core(Error::Unsupported(format!("can't listen for Ctrl-C: {e}"))))?;
     Ok(cancellation)
-}
-
-/// The core's options, with what an adapter's own settings say.
-fn options(arguments: &Analyze) -> Result<Options, Failure> {
-    let mut options = arguments.options();
-    let file = arguments.model.as_deref().map(|path| if path.is_dir() { path } else { path.parent().unwrap_or(path) });
-    let file = file.map(|folder| folder.join("adapter_config.json")).filter(|file| file.is_file());
-    if let (Peft::Only | Peft::WithBase, None, Some(file)) = (options.peft, options.lora_alpha, file) {
-        let text = fs::read_to_string(&file).map_err(|e| Failure::read(&file, &e))?;
-        options.lora_alpha = adapter_alpha(&text)?;
-    }
-    Ok(options)
 }
 
 /// Level by level: the stack of each is read anew, so that only one is in memory.
@@ -224,6 +220,16 @@ fn finished_layers(report: &ModelReport) -> usize {
     report.rows.iter().map(|row| row.name.as_str()).collect::<BTreeSet<_>>().len()
 }
 
+/// Whether a file is one of the results in a folder, as [`write_files`] names them.
+fn is_result(folder: &Path, file: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().ok();
+    let is_inside = place(folder).is_some_and(|folder| place(file).is_some_and(|file| file.parent() == Some(&folder)));
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let others = ["details.csv", "quantization_comparison.csv", "report.json", "score_correlations.csv"];
+    let is_level = name.strip_prefix("results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some());
+    is_inside && (others.contains(&name.as_str()) || is_level)
+}
+
 fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|e| Failure::write(&path, &e))
@@ -296,13 +302,13 @@ fn correlation_table(rows: &[ScoreCorrelation]) -> String {
 
 /// `WeightWatcher`'s `get_summary()`, a line a level.
 fn means_table(summary: &[Summary]) -> String {
+    const LEAST_IMPORTANT: [&str; 4] = ["log_norm", "log_alpha_norm", "mp_softrank", "stable_rank"];
     let fixed = |value: Number| value.0.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
     let has_noise_fit = summary.iter().any(|level| level.mp_softrank.is_some());
     let mut headings =
         vec!["Level", "log_norm", "alpha", "alpha_weighted", "log_alpha_norm", "log_spectral_norm", "stable_rank"];
     headings.extend(has_noise_fit.then_some("mp_softrank"));
-    let mut view = table(&headings);
-    for level in summary {
+    let row = |level: &Summary| {
         let means = [
             level.log_norm,
             level.alpha,
@@ -311,27 +317,19 @@ fn means_table(summary: &[Summary]) -> String {
             level.log_spectral_norm,
             level.stable_rank,
         ];
-        let all = means.into_iter().chain(level.mp_softrank);
-        view.add_row(std::iter::once(level.quantization.clone()).chain(all.map(fixed)));
-    }
+        let noise_fit = has_noise_fit.then(|| level.mp_softrank.unwrap_or(Number::NONE));
+        std::iter::once(level.quantization.clone()).chain(means.into_iter().chain(noise_fit).map(fixed)).collect()
+    };
+    let view = narrowed(&headings, &summary.iter().map(row).collect::<Vec<_>>(), &LEAST_IMPORTANT);
     format!("\nMeans over all rows, embeddings included (WeightWatcher's get_summary)\n{view}\n")
 }
 
-/// On a terminal that is too narrow for all columns, without the least important of them, one after another.
 fn comparison_table(report: &ModelReport) -> String {
-    const LEAST_IMPORTANT: [&str; 4] = ["Std", "Spearman", "Below 2", "Above 6"];
+    const LEAST_IMPORTANT: [&str; 7] =
+        ["Std", "Spearman", "Below 2", "Above 6", "Non-zero", "Bits/weight", "Pearson r"];
     let rows: Vec<_> = report.comparison.iter().map(comparison_cells).collect();
     let Some(first) = rows.first() else { return String::new() };
-    let without = |left_out: &[&str]| {
-        let headings: Vec<&str> = first.iter().map(|(heading, _)| *heading).filter(|h| !left_out.contains(h)).collect();
-        let mut view = table(&headings);
-        for row in &rows {
-            view.add_row(row.iter().filter(|(h, _)| !left_out.contains(h)).map(|(_, cell)| cell));
-        }
-        view
-    };
-    let all = LEAST_IMPORTANT.len();
-    let view = (0..all).map(|count| without(&LEAST_IMPORTANT[..count])).find(fits);
-    let view = view.unwrap_or_else(|| without(&LEAST_IMPORTANT));
-    format!("{view}\n")
+    let headings: Vec<&str> = first.iter().map(|(heading, _)| *heading).collect();
+    let cells: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(|(_, cell)| cell).collect()).collect();
+    format!("{}\n", narrowed(&headings, &cells, &LEAST_IMPORTANT))
 }

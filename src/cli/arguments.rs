@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::backend::BackendArg;
-use super::measures::MeasureArgs;
+use super::measures::{CombiningArgs, MeasureArgs};
 use crate::analysis::{Compat, Options};
 use crate::quant::{Arithmetic, DEFAULT_LEVELS};
 
@@ -158,6 +158,9 @@ pub(super) struct LayerArgs {
     /// Compute true singular values.
     #[arg(long)]
     pub svd: bool,
+
+    #[command(flatten)]
+    pub combining: CombiningArgs,
 
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -415,14 +418,15 @@ impl From<DequantizeArg> for Arithmetic {
 impl LayerArgs {
     /// The core's options.
     pub fn options(&self) -> Options {
-        Options {
+        let options = Options {
             dequantize: self.dequantize.into(),
             compat: self.compat.into(),
             svd: self.svd,
             seed: self.seed,
             draws: self.draws,
             ..Options::default()
-        }
+        };
+        self.combining.apply(options)
     }
 }
 

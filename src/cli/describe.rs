@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use comfy_table::{ContentArrangement, LineStyle, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, Width, presets};
 
 use super::arguments::{Describe, RowsFormatArg};
 use super::source::Source;
@@ -76,12 +76,34 @@ pub(super) fn table(headings: &[&str]) -> Table {
     table
 }
 
-/// Whether a table needs no arranging: it is no wider than the terminal, or there is none.
-pub(super) fn fits(table: &Table) -> bool {
-    let mut whole = table.clone();
-    let natural =
-        whole.set_content_arrangement(ContentArrangement::Disabled).lines().map(|line| line.chars().count()).max();
-    table.width().is_none_or(|width| width < LEAST_WIDTH || natural.unwrap_or(0) <= width.into())
+/// A [`table`] in which names, in the first column, and words stay whole: on a terminal that is too narrow for all columns without
+/// the least important of them, one after another.
+pub(super) fn narrowed(headings: &[&str], rows: &[Vec<String>], least_important: &[&str]) -> Table {
+    let length = |text: &str| text.chars().count();
+    let without = |left_out: &[&str]| {
+        let kept: Vec<usize> = (0..headings.len()).filter(|column| !left_out.contains(&headings[*column])).collect();
+        let mut view = table(&kept.iter().map(|column| headings[*column]).collect::<Vec<_>>());
+        for row in rows {
+            view.add_row(kept.iter().map(|column| &row[*column]));
+        }
+        for (place, column) in kept.into_iter().enumerate() {
+            let names = rows.iter().map(|row| &row[column]).filter(|_| place == 0).map(|name| length(name));
+            let words =
+                rows.iter().flat_map(|row| row[column].split(' ')).chain(headings[column].split(' ')).map(length);
+            let width = names.chain(words).max().unwrap_or(0).min(usize::from(u16::MAX) - 2) as u16;
+            if let Some(column) = view.column_mut(place) {
+                let width = width + column.padding_width();
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+            }
+        }
+        view
+    };
+    let is_narrow = |view: &Table| {
+        let widest = view.lines().map(|line| length(line.trim_end())).max().unwrap_or(0);
+        view.width().is_none_or(|width| width < LEAST_WIDTH || widest <= width.into())
+    };
+    let few = (0..least_important.len()).map(|count| without(&least_important[..count])).find(is_narrow);
+    few.unwrap_or_else(|| without(least_important))
 }
 
 /// Names come from the file: no control characters on the terminal.

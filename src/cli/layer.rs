@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::arguments::{LayerArgs, PlainFormatArg};
 use super::describe::table;
-use super::source::Source;
+use super::source::{Source, read_all, with_adapter};
 use super::{Failure, print};
 use crate::analysis::{Detail, LayerDetail, Limits};
 use crate::progress::Cancellation;
@@ -13,11 +13,13 @@ use crate::report::{Cell, LayerRow};
 
 pub(super) fn run(arguments: &LayerArgs) -> Result<ExitCode, Failure> {
     let mut source = Source::open(Some(&arguments.model))?;
+    let mut base = arguments.combining.base_model.as_deref().map(|path| Source::open(Some(path))).transpose()?;
     let limits = Limits { threads: 1, memory: u64::MAX, hard_limit: u64::MAX };
     let cancellation = Cancellation::default();
-    let detail =
-        Detail::new(&source.model, &arguments.options(), &arguments.name, &arguments.level, limits, cancellation)?;
-    let bytes = source.read(detail.source())?;
+    let options = with_adapter(arguments.options(), &arguments.model)?;
+    let models = (&source.model, base.as_ref().map(|base| &base.model));
+    let detail = Detail::new(models, &options, &arguments.name, &arguments.level, limits, cancellation)?;
+    let bytes = read_all(&mut source, base.as_mut(), &detail.sources())?;
     let detail = detail.run(bytes)?;
     print(&match arguments.format {
         PlainFormatArg::Json => serde_json::to_string(&detail).unwrap_or_default() + "\n",

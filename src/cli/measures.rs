@@ -71,33 +71,12 @@ pub(super) struct MeasureArgs {
     #[arg(long)]
     pub vectors: bool,
 
-    /// Analyse the overlaps W0 W1 / (|W0| |W1|) of neighbouring layers in place of the layers: adds Xflag. Their singular
-    /// values are taken for eigenvalues, as in WeightWatcher.
-    #[arg(long)]
-    pub intra: bool,
-
-    /// With --intra: a random matrix of zeros and ones between the two layers, WeightWatcher's default.
-    #[arg(long)]
-    pub sparsify: bool,
+    #[command(flatten)]
+    pub combining: CombiningArgs,
 
     /// Analyse all layers on top of one another, standardised and padded with zeros, as one matrix.
     #[arg(long)]
     pub stacked: bool,
-
-    /// Analyse the difference of each layer from the same layer of this model: a file or a folder. With --peft: the model
-    /// that the adapter is for.
-    #[arg(long, value_name = "MODEL")]
-    pub base_model: Option<PathBuf>,
-
-    /// Analyse what LoRA adapters add: rows lora_BA; with_base also the base with it added, lora_W_plus_AB, and the other
-    /// layers. Adds peft.
-    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, default_missing_value = "only")]
-    pub peft: Option<PeftArg>,
-
-    /// The adapter's lora_alpha: its update is lora_alpha / rank times the product. Default: what adapter_config.json beside
-    /// the adapter says, else once the product.
-    #[arg(long, value_name = "X", requires = "peft")]
-    pub lora_alpha: Option<f64>,
 
     /// Add level_spacing_ratio and log_delta_mean: how far neighbouring eigenvalues are apart.
     #[arg(long)]
@@ -147,6 +126,34 @@ pub(super) enum FixFingersArg {
     ClipXmax,
     #[value(name = "xmin_peak")]
     XminPeak,
+}
+
+/// What the matrix of a row is made of.
+#[derive(Debug, Args)]
+pub(super) struct CombiningArgs {
+    /// Analyse the overlaps W0 W1 / (|W0| |W1|) of neighbouring layers in place of the layers: adds Xflag. Their singular
+    /// values are taken for eigenvalues, as in WeightWatcher.
+    #[arg(long)]
+    pub intra: bool,
+
+    /// With --intra: a random matrix of zeros and ones between the two layers, WeightWatcher's default.
+    #[arg(long)]
+    pub sparsify: bool,
+
+    /// Analyse the difference of each layer from the same layer of this model: a file or a folder. With --peft: the model
+    /// that the adapter is for.
+    #[arg(long, value_name = "MODEL")]
+    pub base_model: Option<PathBuf>,
+
+    /// Analyse what LoRA adapters add: rows lora_BA; with_base also the base with it added, lora_W_plus_AB, and the other
+    /// layers. Adds peft.
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, default_missing_value = "only")]
+    pub peft: Option<PeftArg>,
+
+    /// The adapter's lora_alpha: its update is lora_alpha / rank times the product. Default: what adapter_config.json beside
+    /// the adapter says, else once the product.
+    #[arg(long, value_name = "X", requires = "peft")]
+    pub lora_alpha: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,22 +207,26 @@ impl MeasureArgs {
             randomize: self.randomize,
             seed: self.seed,
             vectors: self.vectors,
-            intra: self.intra,
-            sparsify: self.sparsify,
             stacked: self.stacked,
-            peft: match self.peft {
-                None => Peft::No,
-                Some(PeftArg::Only) => Peft::Only,
-                Some(PeftArg::WithBase) => Peft::WithBase,
-            },
-            lora_alpha: self.lora_alpha,
             deltas: self.deltas,
             curves: self.curves,
             trust: self.trust,
             draws: self.draws,
             errors: self.errors,
             farms: self.farms,
-            ..options
+            ..self.combining.apply(options)
         }
+    }
+}
+
+impl CombiningArgs {
+    /// `options` with these in place.
+    pub fn apply(&self, options: Options) -> Options {
+        let peft = match self.peft {
+            None => Peft::No,
+            Some(PeftArg::Only) => Peft::Only,
+            Some(PeftArg::WithBase) => Peft::WithBase,
+        };
+        Options { intra: self.intra, sparsify: self.sparsify, peft, lora_alpha: self.lora_alpha, ..options }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use comfy_table::{ColumnConstraint, Width};
+
 use super::arguments::{PlainFormatArg, Schemes};
-use super::describe::table;
+use super::describe::narrowed;
 use super::{Failure, print};
 use crate::quant::{SchemeInfo, schemes};
 
@@ -12,17 +14,23 @@ pub(super) fn run(arguments: &Schemes) -> Result<ExitCode, Failure> {
     let text = match arguments.format {
         PlainFormatArg::Json => serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n",
         PlainFormatArg::Table => {
-            let mut view = table(&["Name", "Family", "Bits per weight", "Block", "Needs", "What"]);
-            for row in rows {
+            let cells = |row: &&SchemeInfo| {
                 let label = row.label.map_or_else(String::new, |label| format!(" ({label})"));
-                view.add_row([
+                vec![
                     row.name.clone(),
                     row.family.to_owned(),
                     row.bits_per_weight.clone(),
                     row.block.clone(),
                     row.needs.clone(),
                     row.description.clone() + &label,
-                ]);
+                ]
+            };
+            let headings = ["Name", "Family", "Bits per weight", "Block", "Needs", "What"];
+            let rows: Vec<_> = rows.iter().map(cells).collect();
+            let mut view = narrowed(&headings, &rows, &["Family", "Block"]);
+            // The longest by far: without a share of its own it would get what the others leave.
+            if let Some(what) = view.column_iter_mut().last() {
+                what.set_constraint(ColumnConstraint::LowerBoundary(Width::Percentage(35)));
             }
             format!("{view}\n")
         }

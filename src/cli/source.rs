@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use crate::analysis::{Options, Peft, adapter_alpha};
 use crate::error::{Error, quoted};
 use crate::format::{FileReader, Model, ModelBuilder, Part, TensorEntry, is_index_name, parse_index, shard_of};
 
@@ -94,6 +95,17 @@ pub(super) fn read_all(
     Ok(bytes)
 }
 
+/// The options, with what the settings of an adapter at `path` say of its scale, where they do not.
+pub(super) fn with_adapter(mut options: Options, path: &Path) -> Result<Options, Failure> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let file = folder.join("adapter_config.json");
+    if options.peft != Peft::No && options.lora_alpha.is_none() && file.is_file() {
+        let text = fs::read_to_string(&file).map_err(|e| Failure::read(&file, &e))?;
+        options.lora_alpha = adapter_alpha(&text)?;
+    }
+    Ok(options)
+}
+
 impl Bytes {
     fn size(&self) -> Result<u64, Failure> {
         match self {
@@ -149,6 +161,9 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     siblings(path)
 }
 
+/// Files of one model: they are all open at once.
+const MAX_FILES: usize = 1000;
+
 /// A file, and if its name counts shards, the others of its folder: with the index that names it, if there is one.
 fn siblings(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let name = file_name(path);
@@ -168,6 +183,9 @@ fn siblings(path: &Path) -> Result<Vec<PathBuf>, Failure> {
             && shard_of(&other_name).is_some_and(|other| (other.stem, other.count) == (shard.stem, shard.count))
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if shard.count as usize > MAX_FILES {
+        return Err(too_many(&name, shard.count as usize));
+    }
     Ok(paths_in(folder)?.into_iter().filter(|other| of_the_same(other)).collect())
 }
 
@@ -250,6 +268,15 @@ fn indexed_files(index: &Path) -> Result<Vec<PathBuf>, Failure> {
         parse_index(&file_name(index), &json)?.weight_map.into_iter().map(|(_, shard)| shard).collect();
     shards.sort();
     shards.dedup();
+    if shards.len() > MAX_FILES {
+        return Err(too_many(&file_name(index), shards.len()));
+    }
     let shards = shards.into_iter().map(|shard| folder.join(shard)).filter(|path| path.exists());
     Ok(std::iter::once(index.to_owned()).chain(shards).collect())
+}
+
+fn too_many(name: &str, count: usize) -> Failure {
+    let message =
+        format!("{} is of a model of {count} files, more than the {MAX_FILES} that can be opened", quoted(name));
+    Error::Limit(message).into()
 }

@@ -65,17 +65,20 @@ pub(super) type Old = (Vec<Described>, BTreeMap<String, Range<u64>>);
 pub(super) fn old(file: &str, size: u64, prefix: &[u8]) -> Result<Option<Old>> {
     let mut pickles = Vec::new();
     let mut at = 0;
-    for _ in 0..5 {
+    for place in 0..5 {
         match Pickle::read(&prefix[at..]) {
             Ok((pickle, root, len)) => {
-                pickles.push((pickle, root));
+                // The first three are not looked at.
+                if place >= 3 {
+                    pickles.push((pickle, root));
+                }
                 at += len;
             }
             Err(what) if what == ENDS_EARLY && (prefix.len() as u64) < size.min(MAX_PICKLE_BYTES) => return Ok(None),
             Err(what) => return Err(broken(file, &what)),
         }
     }
-    let [_, _, _, (pickle, root), (names, list)] = &pickles[..] else { return Ok(None) };
+    let [(pickle, root), (names, list)] = &pickles[..] else { return Ok(None) };
     let tensors = state_dict(file, pickle, *root)?;
     let storages = pickle.storages();
     let mut places = BTreeMap::new();

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use safetensors::Dtype;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor, value::StrDeserializer};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor, value::StrDeserializer};
 
-use super::tensor::{Header, Storage, TensorInfo, check_dimensions};
+use super::tensor::{Header, MAX_DIMENSIONS, Storage, TensorInfo, check_dimensions};
 use crate::error::{Error, Result, quoted};
 use crate::tensor::byte_len;
 
@@ -100,22 +100,21 @@ fn check_tensor(file: &str, name: String, raw: &RawTensor, data_begin: u64, data
             "{file}: tensor {shown} ends at byte {end} of the data but the file holds {data_len}; it was cut short, download it again"
         )));
     }
-    check_dimensions(format_args!("{file}: tensor {shown}"), raw.shape.len())?;
-    let needed = raw
-        .shape
+    check_dimensions(format_args!("{file}: tensor {shown}"), raw.shape.count)?;
+    let shape = &raw.shape.dimensions;
+    let needed = shape
         .iter()
         .try_fold(1_u64, |product, d| product.checked_mul(*d))
         .and_then(|elements| byte_len(dtype, elements));
     if needed != Some(end - begin) {
         let needed = needed.map_or_else(|| "an impossible number of".to_owned(), |n| n.to_string());
         return Err(Error::Format(format!(
-            "{file}: tensor {shown} of shape {:?} and dtype {dtype} needs {needed} bytes but has {}; the file is damaged",
-            raw.shape,
+            "{file}: tensor {shown} of shape {shape:?} and dtype {dtype} needs {needed} bytes but has {}; the file is damaged",
             end - begin
         )));
     }
     let (begin, end) = (data_begin + begin, data_begin + end);
-    Ok(TensorInfo { name, dtype, shape: raw.shape.clone(), begin, end, storage: Storage::Plain })
+    Ok(TensorInfo { name, dtype, shape: shape.clone(), begin, end, storage: Storage::Plain })
 }
 
 /// Tensors must cover the data without gap or overlap, to the last byte.
@@ -157,8 +156,39 @@ fn short(message: &str) -> String {
 #[derive(serde::Deserialize)]
 struct RawTensor {
     dtype: String,
-    shape: Vec<u64>,
+    shape: RawShape,
     data_offsets: [u64; 2],
+}
+
+/// All dimensions are counted, and no more kept than a tensor may have: a header has room for 50 million.
+struct RawShape {
+    dimensions: Vec<u64>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for RawShape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = RawShape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of dimensions")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawShape, A::Error> {
+                let mut shape = RawShape { dimensions: Vec::new(), count: 0 };
+                while let Some(dimension) = list.next_element()? {
+                    if shape.count < MAX_DIMENSIONS {
+                        shape.dimensions.push(dimension);
+                    }
+                    shape.count += 1;
+                }
+                Ok(shape)
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
 }
 
 struct RawHeader {

@@ -37,7 +37,7 @@ pub enum Storage {
 pub(super) const MAX_EXPERTS: u64 = 4096;
 
 /// More dimensions than any weight has: only damaged headers claim more, and lists of them fill memory and messages.
-const MAX_DIMENSIONS: usize = 16;
+pub(super) const MAX_DIMENSIONS: usize = 16;
 
 /// Refuses a tensor with too many dimensions; to be asked before its shape is copied or shown.
 ///

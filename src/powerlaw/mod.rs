@@ -19,6 +19,6 @@ pub use curves::{CurvePoint, HillPoint, fit_from, fitted_density, hill_curve, ke
 pub use hill::{alpha_q, hill_alpha, log_log_r_squared, xmin_mid_alpha};
 pub use laws::{Comparison, Law, LawFit, compare_laws, fit_law};
 pub use mle::{FEW, FitFailure, PowerLawFit, SMALLEST, fit_csn, fit_weightwatcher, fit_within};
-pub use options::{FitOptions, FixFingers, VariedFit, fit_varied, fit_xmin_peak, peak};
+pub use options::{FitOptions, FixFingers, VariedFit, fit_varied, fit_xmin_peak, last_up_to, peak};
 pub use truncated::{TruncatedFit, fit_truncated};
 pub use verdict::{Evidence, Verdict, judge};

@@ -136,9 +136,12 @@ fn clip_xmax(
 /// Lu et al. 2024 (`AlphaPruning`), and `WeightWatcher` with the `powerlaw` package 1.5.
 pub fn fit_xmin_peak(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
     let peak = peak(values).ok_or_else(|| FitFailure { reason: "no eigenvalue is above 1e-5".to_owned() })?;
-    let high = 1.5 * peak;
-    let last = values.partition_point(|v| *v <= high).checked_sub(1).map_or(high, |last| values[last]);
-    fit_within(values, libm::log10(0.95 * peak), last.next_down())
+    fit_within(values, libm::log10(0.95 * peak), last_up_to(values, 1.5 * peak).next_down())
+}
+
+/// The largest of the values (ascending) that is at most `high`, else `high`: the `powerlaw` package does not try it.
+pub fn last_up_to(values: &[f64], high: f64) -> f64 {
+    values.partition_point(|v| *v <= high).checked_sub(1).map_or(high, |last| values[last])
 }
 
 /// Left edge of the fullest of 100 bins of `log10` of the values above 1e-5, the first one on ties.

@@ -141,7 +141,15 @@ pub(super) fn abs_max(values: &[f32]) -> f32 {
             max[lane] = if v > max[lane] { v } else { max[lane] };
         }
     }
-    max.into_iter().chain(rest.iter().map(|v| v.abs())).fold(0.0, f32::max)
+    let more = |a: f32, b: f32| if b > a { b } else { a };
+    rest.iter().map(|v| v.abs()).fold(reduced(max, more), more)
+}
+
+/// Eight lanes to one by neighbours, which keeps their order: three steps where a fold would wait for eight.
+#[inline(always)]
+fn reduced(lanes: [f32; 8], pick: impl Fn(f32, f32) -> f32) -> f32 {
+    let four: [f32; 4] = std::array::from_fn(|i| pick(lanes[2 * i], lanes[2 * i + 1]));
+    pick(pick(four[0], four[1]), pick(four[2], four[3]))
 }
 
 /// Smallest and largest value; of a zero of either sign, the first one.
@@ -158,10 +166,7 @@ pub(super) fn min_max(values: &[f32]) -> (f32, f32) {
     }
     let less = |a: f32, b: f32| if b < a { b } else { a };
     let more = |a: f32, b: f32| if b > a { b } else { a };
-    (
-        min.into_iter().chain(rest.iter().copied()).fold(f32::INFINITY, less),
-        max.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, more),
-    )
+    (rest.iter().copied().fold(reduced(min, less), less), rest.iter().copied().fold(reduced(max, more), more))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub struct PairRow {
     /// The same in decibels.
     pub sqnr_db: Number,
     /// Largest `|W' - W|`, in units of the largest `|W|`.
-    pub max_error: Number,
+    pub max_error_share: Number,
     /// Share of weights that are not zero in the other.
     pub nonzero_fraction: Number,
     /// `||W||^2`.
@@ -113,7 +113,7 @@ const COLUMNS: &[Column<PairRow>] = &[
     ("bits_per_weight", |r| r.bits_per_weight.to_text()),
     ("relative_error", |r| r.relative_error.to_text()),
     ("sqnr_db", |r| r.sqnr_db.to_text()),
-    ("max_error", |r| r.max_error.to_text()),
+    ("max_error_share", |r| r.max_error_share.to_text()),
     ("nonzero_fraction", |r| r.nonzero_fraction.to_text()),
     ("squared_norm", |r| r.squared_norm.to_text()),
     ("original_alpha", |r| r.original_alpha.to_text()),

@@ -255,14 +255,12 @@ impl Detail {
     pub fn new(model: &Model, options: JsValue, name: &str, level: &str, reserved: f64) -> Result<Detail, JsValue> {
         let limits = Limits { threads: 1, memory: IN_FLIGHT, hard_limit: MEMORY.saturating_sub(reserved as u64) };
         let cancellation = Cancellation::default();
-        if model.base.is_some() {
-            return Err(to_error(&Error::Options(analysis::NOT_ONE_TENSOR.to_owned())));
-        }
-        let model = model.finished()?;
-        let work = analysis::Detail::new(model, &from_js(options)?, name, level, limits, cancellation.clone())
+        let (own, base) = (model.finished()?, model.base.as_ref());
+        let work = analysis::Detail::new((own, base), &from_js(options)?, name, level, limits, cancellation.clone())
             .map_err(|e| to_error(&e))?;
-        let parts = work.source().parts();
-        let parts: Vec<_> = parts.iter().map(|part| FilePart::new(Side::First, part, model)).collect();
+        let parts = work.parts();
+        let of = |side| if side == Side::Second { base.unwrap_or(own) } else { own };
+        let parts: Vec<_> = parts.iter().map(|(side, part)| FilePart::new(*side, part, of(*side))).collect();
         let source = to_js(&parts)?;
         Ok(Detail { work: Some(work), parts: None, cancellation, source })
     }
@@ -272,7 +270,7 @@ impl Detail {
         self.source.clone()
     }
 
-    /// Takes the bytes of the tensor, of all its parts one after another. With a pool the work begins beside the caller.
+    /// Takes the bytes of what [`Detail::source`] names, one after another. With a pool the work begins beside the caller.
     ///
     /// # Errors
     /// As [`analysis::Detail::begin`].

@@ -346,8 +346,26 @@ describe("two models that don't go together", () => {
   });
 });
 
+/** The layer view shows the matrix of the row: the native program's numbers. */
+async function looksAt(page, layer, { rows }) {
+  await page.page.selectOption("#layer-level", rows[1].quantization);
+  await page.page.locator("#layers-table button.layer-open", { hasText: new RegExp(`^${layer.replaceAll(".", "\\.")}$`) }).first().click();
+  await page.page.waitForSelector("#layer-view[data-state=done]", { timeout: PATIENCE });
+  await page.page.click("text=Copy all");
+  const copied = (await page.page.evaluate(() => navigator.clipboard.readText())).split("\n").map((line) => line.split("\t"));
+  const shown = Object.fromEntries(copied.map(([heading, ...cells]) => [heading, cells.map(Number)]));
+  const measure = (name) => rows.map((row) => row.measures[name]);
+  assert.deepEqual(shown.Alpha, rows.map((row) => row.alpha));
+  assert.deepEqual(shown["Largest error"], measure("max_error"));
+  assert.ok(shown["Largest error"][1] > 0, "of the matrix that is made");
+  assert.deepEqual(shown["Largest in random order"], measure("max_rand_eval"));
+  assert.equal(shown["Spectral error"][1], rows[1].measures.spectral_error);
+  await page.page.keyboard.press("Escape");
+}
+
 describe("one model as the base of another", () => {
-  onPage("the difference of each layer: the native run's files", async (page) => {
+  onPage("the difference of each layer: the native run's files, and the layer view", async (page) => {
+    await page.page.context().grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(stage.server.url).origin });
     await page.give(join(COMBINED, "tuned.safetensors"));
     await giveSecond(page, join(COMBINED, "model.safetensors"));
     await page.page.check("#as-base");
@@ -356,10 +374,7 @@ describe("one model as the base of another", () => {
     assert.equal(await page.runStatus(), "complete");
     for (const name of ["details.csv", "report.json"]) assert.ok((await page.download(name)).equals(await native(`base/${name}`)), name);
 
-    await page.page.locator("#layers-table button.layer-open").first().click();
-    await page.page.waitForSelector("#layer-view[data-state=failed]");
-    assert.match(await page.text("#layer-state"), /single tensors/, "no spectrum of something else is shown for it");
-    await page.page.keyboard.press("Escape");
+    await looksAt(page, "c", JSON.parse((await native("base/layer.json")).toString()));
 
     // Without the base the same layers are computed anew, not taken for them.
     await page.page.uncheck("#as-base");
@@ -383,12 +398,14 @@ describe("one model as the base of another", () => {
   });
 
   onPage("adapters with their base in the same file, and in another one with the scale of adapter_config.json", async (page) => {
+    await page.page.context().grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(stage.server.url).origin });
     await page.give(join(COMBINED, "lora.safetensors"));
     await page.page.click("#more-settings > summary");
     await page.page.selectOption("#peft", "with_base");
     await page.analyze();
     assert.equal(await page.alert(), "");
     assert.ok((await page.download("details.csv")).equals(await native("peft/details.csv")));
+    await looksAt(page, "m.0.lora_W_plus_AB.default", JSON.parse((await native("peft/layer.json")).toString()));
 
     await page.give(ADAPTER.map((name) => join(NATIVE, "pairs/adapter", name)));
     // lora_alpha 24 with use_rslora at rank 12

@@ -15,7 +15,7 @@ const means = (/** @type {string} */ key) => COLUMNS.find((column) => column.key
 const OF_PAIR = [
   ["Relative error", means("relative_error"), (row) => percent(row.relative_error)],
   ["SQNR, dB", means("sqnr_db"), (row) => fixed(row.sqnr_db, 2)],
-  ["Largest error", means("max_error"), (row) => percent(row.max_error)],
+  ["Largest error", means("max_error_share"), (row) => percent(row.max_error_share)],
   ["Non-zero", "Share of weights that are not zero in the other model.", (row) => percent(row.nonzero_fraction)],
   ["Spectrum moved, decades", means("log_spectrum_distance"), (row) => fixed(row.log_spectrum_distance, 4)],
   ["λ max ratio", means("lambda_max_ratio"), (row) => fixed(row.lambda_max_ratio, 5)],

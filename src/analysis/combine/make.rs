@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::{Combination, Combined};
-use crate::analysis::layer::{Choice, LayerTask, failed_rows};
-use crate::analysis::trust::{Measured, add_changes};
+use super::{Combination, Combined, Operand};
+use crate::analysis::layer::{Choice, LayerTask, Original};
+use crate::analysis::trust::Measured;
+use crate::analysis::weights::Weights;
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::matrix::Matrix;
 use crate::quant::{Damage, Scheme};
-use crate::report::{LayerRow, Number};
+use crate::report::Number;
 use crate::spectrum::{frobenius_norm, product, shuffle, transposed};
 
 /// The matrix of a tensor whose bytes are the first of `rest`, and leaves the others.
@@ -23,20 +24,11 @@ pub(in crate::analysis) fn take(rest: &mut &[u8], info: &TensorInfo, (rows, cols
 }
 
 impl LayerTask<'_> {
-    /// [`LayerTask::run`] for a matrix made of several tensors, whose bytes follow one another.
-    pub(in crate::analysis) fn run_combined(&self, combined: &Combined, bytes: &[u8]) -> Vec<LayerRow> {
-        let Self { layer, levels, .. } = *self;
-        let originals = match self.operands(combined, bytes) {
-            Ok(originals) => originals,
-            Err(error) => return failed_rows(layer, levels, &error.to_string()),
-        };
-        let mut rows: Vec<Vec<Measured>> =
-            levels.iter().map(|choice| self.combined_level(combined, &originals, *choice)).collect();
-        add_changes(&mut rows);
-        rows.into_iter().flatten().map(|measured| measured.row).collect()
-    }
-
-    fn operands(&self, combined: &Combined, bytes: &[u8]) -> Result<Vec<Matrix>> {
+    /// The tensors, whose bytes follow one another, and the matrix made of them as they are stored.
+    ///
+    /// # Errors
+    /// As the decoder; [`Error::Numeric`] if a weight is not finite, or nothing can be made of them.
+    pub(in crate::analysis) fn combined_original(&self, combined: &Combined, bytes: &[u8]) -> Result<Original> {
         let mut rest = bytes;
         let finite = |matrix: Matrix| {
             if matrix.values().iter().all(|v| v.is_finite()) {
@@ -46,20 +38,38 @@ impl LayerTask<'_> {
             }
         };
         let tensors = combined.operands.iter().zip(self.operands);
-        tensors.map(|(operand, info)| take(&mut rest, info, operand.shape).and_then(finite)).collect()
+        let operands: Vec<Matrix> = tensors
+            .map(|(operand, info)| take(&mut rest, info, operand.shape).and_then(finite))
+            .collect::<Result<_>>()?;
+        let turned: Vec<Cow<Matrix>> = combined
+            .operands
+            .iter()
+            .zip(&operands)
+            .map(|(operand, matrix)| turned(operand, Cow::Borrowed(matrix)))
+            .collect();
+        let matrix = make(combined.how, &turned, self.options.seed, self.layer.info.layer_id)?;
+        drop(turned);
+        self.original_of(Weights::Whole(matrix), operands)
     }
 
-    fn combined_level(&self, combined: &Combined, originals: &[Matrix], choice: Choice) -> Vec<Measured> {
+    /// [`LayerTask::level`] of a matrix made of several tensors.
+    pub(in crate::analysis) fn combined_level(
+        &self,
+        combined: &Combined,
+        original: &Original,
+        choice: Choice,
+    ) -> Vec<Measured> {
         let mut damage = Damage::default();
-        let made = self
-            .dequantized_operands(combined, originals, choice, &mut damage)
-            .and_then(|operands| make(combined.how, &operands, self.options.seed, self.layer.info.layer_id));
-        let mut rows = match made {
-            Ok(matrix) => self.rows_of(matrix, choice),
-            Err(error) => {
-                let rows = failed_rows(self.layer, &[choice], &error.to_string());
-                rows.into_iter().map(Measured::failed).collect()
+        let made = match choice.scheme {
+            // The matrix is there.
+            Scheme::Stored => {
+                self.dequantized_operands(combined, &original.operands, choice, &mut damage).map(|_| None)
             }
+            _ => self.combined_matrix(combined, original, choice, &mut damage).map(Some),
+        };
+        let mut rows = match made {
+            Ok(matrix) => self.rows_of(original, matrix.as_ref(), choice),
+            Err(error) => self.failed_level(choice, &error),
         };
         for Measured { row, .. } in &mut rows {
             // Of the weights that were quantized, not of what is made of them.
@@ -72,6 +82,20 @@ impl LayerTask<'_> {
             }
         }
         rows
+    }
+    /// The matrix made of the tensors as the level leaves them, and what that does to their weights.
+    ///
+    /// # Errors
+    /// [`Error::Numeric`] if nothing can be made of them.
+    pub(in crate::analysis) fn combined_matrix(
+        &self,
+        combined: &Combined,
+        original: &Original,
+        choice: Choice,
+        damage: &mut Damage,
+    ) -> Result<Matrix> {
+        let operands = self.dequantized_operands(combined, &original.operands, choice, damage)?;
+        make(combined.how, &operands, self.options.seed, self.layer.info.layer_id)
     }
 
     /// The operands as the level leaves them, turned.
@@ -93,10 +117,14 @@ impl LayerTask<'_> {
             } else if !operand.is_base {
                 damage.add(original.values(), original.values());
             }
-            result.push(if operand.is_transposed { Cow::Owned(transposed(&matrix)) } else { matrix });
+            result.push(turned(operand, matrix));
         }
         Ok(result)
     }
+}
+
+fn turned<'a>(operand: &Operand, matrix: Cow<'a, Matrix>) -> Cow<'a, Matrix> {
+    if operand.is_transposed { Cow::Owned(transposed(&matrix)) } else { matrix }
 }
 
 /// The matrix made of the operands. Differences and sums are rounded to f32 as the tool's are, products once.

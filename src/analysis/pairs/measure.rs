@@ -47,7 +47,7 @@ pub(super) fn empty_row(pair: &Pair, original: &TensorInfo, quantized: &TensorIn
         bits_per_weight: quantized.bits_per_weight().into(),
         relative_error: Number::NONE,
         sqnr_db: Number::NONE,
-        max_error: Number::NONE,
+        max_error_share: Number::NONE,
         nonzero_fraction: Number::NONE,
         squared_norm: Number::NONE,
         original_alpha: Number::NONE,
@@ -146,7 +146,7 @@ fn damage(row: &mut PairRow, original: &Matrix, quantized: &Matrix) {
     row.sqnr_db = damage.sqnr_db().into();
     row.nonzero_fraction = damage.nonzero_fraction().into();
     row.squared_norm = damage.squared_norm().into();
-    row.max_error = (weight > 0.0).then(|| f64::from(error) / f64::from(weight)).into();
+    row.max_error_share = (weight > 0.0).then(|| f64::from(error) / f64::from(weight)).into();
 }
 
 /// The matrix of one half, `[rows, cols]`: of a convolution `[out, in * positions]`.

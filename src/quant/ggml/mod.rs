@@ -243,8 +243,12 @@ fn f16_bytes(value: f32) -> [u8; 2] {
 /// The first value of the largest magnitude; plus zero if all are zeros.
 #[inline(always)]
 fn signed_max(values: &[f32]) -> f32 {
-    let max = super::rounding::abs_max(values);
-    values.iter().copied().find(|v| v.abs() == max && max > 0.0).unwrap_or(0.0)
+    let (min, max) = super::rounding::min_max(values);
+    if max == -min {
+        return values.iter().copied().find(|v| v.abs() == max && max > 0.0).unwrap_or(0.0);
+    }
+    // No branch: which of the two it is can't be foreseen.
+    if max > -min { max } else { min }
 }
 
 /// `1 / value`, or 0 of a zero.

@@ -4,9 +4,11 @@ import { make } from "../ui/dom.js";
 import { save } from "../ui/save.js";
 import { dark, palette } from "./palette.js";
 
-/** While rows stream in, a chart is redrawn at most this often; one that is out of sight less often. */
+/** While rows stream in, a chart is redrawn at most this often; one that is out of sight once they have stopped for so long. */
 const REDRAW_MS = 1000;
 const UNSEEN_MS = 3000;
+/** Frames without news after which a chart asks for no more of them: each is work for the whole page, which a core that computes has to do. */
+const STILL_FRAMES = 1;
 /** And so that drawing it takes no more than this share of the time: there are several. */
 const SHARE = 0.03;
 /** Room above a saved picture for its title and legend. */
@@ -62,6 +64,7 @@ export function chart(id, label, option, height, pick, pickPlace) {
   /** Once, when there is something to draw. @param {any} echarts */
   function prepare(echarts) {
     drawn = echarts.init(canvas);
+    drawn.getZr().setSleepAfterStill(STILL_FRAMES);
     if (pick) drawn.on("click", pick);
     if (pickPlace) {
       drawn.getZr().on("click", ({ offsetX, offsetY }) => {
@@ -115,8 +118,11 @@ export function chart(id, label, option, height, pick, pickPlace) {
     if (now && seen) {
       clearTimeout(timer);
       timer = setTimeout(draw, 0);
+    } else if (!seen) {
+      clearTimeout(timer);
+      timer = setTimeout(draw, UNSEEN_MS);
     } else if (timer === 0) {
-      timer = setTimeout(draw, Math.max(seen ? REDRAW_MS : UNSEEN_MS, cost / SHARE));
+      timer = setTimeout(draw, Math.max(REDRAW_MS, cost / SHARE));
     }
   }
 

@@ -1,7 +1,9 @@
 //! WebAssembly: SIMD128, with relaxed SIMD's multiply-add where the build has it.
 //!
-//! Browsers compile a function anew only between two calls of it, so the register blocks stay out of line; and they
-//! spill above about 11 live vectors, so a block is two vectors by four rows.
+//! Browsers compile a function anew only between two calls of it, so the register blocks stay out of line; and they keep
+//! the order of the module's instructions. V8 has 15 registers for vectors: two vectors by six rows fill them, where each
+//! number of A is loaded just before it is used. LLVM's usual order loads all six first, which spills; `.cargo/config.toml`
+//! asks for that of the source.
 
 use super::codes::{CodeGather, CodeGemm, Words};
 use super::gemm::Gemm;
@@ -24,10 +26,15 @@ impl Isa for Wasm {
         }
         compiled(job)
     }
+    /// Six rows by two vectors, but eight rows by four at a time: 6 and 2 would be slower.
     #[inline(always)]
     unsafe fn strips(gemm: &Gemm) {
         for column in (0..gemm.columns).step_by(4) {
-            gemm.strip::<Self, Twice<F64x2>, 1, 4>(column);
+            if gemm.rows == 8 {
+                gemm.strip::<Self, Twice<F64x2>, 1, 4>(column);
+            } else {
+                gemm.strip::<Self, Twice<F64x2>, 1, 6>(column);
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ fn tables_fit_the_terminal_and_pipes_get_all() {
 #[test]
 #[cfg(target_os = "linux")]
 fn schemes_are_told_in_readable_lines() {
-    for columns in [80, 120, 160] {
+    for columns in [80, 90, 100, 105, 110, 115, 120, 160] {
         let text = on_terminal(columns, "schemes --common");
         assert!(widest(&text) <= columns, "{text}");
         let heading = text.lines().next().unwrap();
@@ -90,6 +90,29 @@ fn results_do_not_replace_the_scores() {
     let (status, message, kept) = run("scores.csv");
     assert_eq!(status, Some(0), "{message}");
     assert!(kept.starts_with("level,metric,value") && folder.path().join("score_correlations.csv").is_file());
+}
+
+/// The same through a link, whichever of the two it is.
+#[test]
+#[cfg(unix)]
+fn nor_through_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (results, scores) = (folder.path().join("results"), folder.path().join("scores.csv"));
+    fs::create_dir(&results).unwrap();
+    let table = "level,metric,value\nfp16,perplexity,10\n4bit,perplexity,11\n";
+    let output = results.display().to_string();
+    for (file, link) in
+        [(&scores, results.join("details.csv")), (&results.join("report.json"), folder.path().join("link.csv"))]
+    {
+        fs::write(file, table).unwrap();
+        std::os::unix::fs::symlink(file, &link).unwrap();
+        let given = if link.starts_with(&results) { file } else { &link };
+        let arguments = ["analyze", "--quiet", "--quantizations", "4bit", "--output-dir", &output, "--scores"];
+        let result = heavytail(arguments.into_iter().chain([given.to_str().unwrap()]));
+        assert_eq!(result.status.code(), Some(2), "{}", String::from_utf8_lossy(&result.stderr));
+        assert_eq!(fs::read_to_string(file).unwrap(), table);
+        fs::remove_file(&link).unwrap();
+    }
 }
 
 #[test]

@@ -220,14 +220,18 @@ fn finished_layers(report: &ModelReport) -> usize {
     report.rows.iter().map(|row| row.name.as_str()).collect::<BTreeSet<_>>().len()
 }
 
-/// Whether a file is one of the results in a folder, as [`write_files`] names them.
+/// Whether a file would be replaced by a result that [`write_files`] writes into a folder, also where one of the two is a link.
 fn is_result(folder: &Path, file: &Path) -> bool {
-    let place = |path: &Path| path.canonicalize().ok();
-    let is_inside = place(folder).is_some_and(|folder| place(file).is_some_and(|file| file.parent() == Some(&folder)));
-    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let Ok(file) = file.canonicalize() else { return false };
     let others = ["details.csv", "quantization_comparison.csv", "report.json", "score_correlations.csv"];
-    let is_level = name.strip_prefix("results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some());
-    is_inside && (others.contains(&name.as_str()) || is_level)
+    let has_name = |name: &str| {
+        let level = name.strip_prefix("results_").and_then(|rest| rest.strip_suffix(".csv"));
+        level.is_some() || others.contains(&name)
+    };
+    let there = fs::read_dir(folder).into_iter().flatten().flatten();
+    there
+        .filter(|entry| has_name(&entry.file_name().to_string_lossy().to_lowercase()))
+        .any(|entry| entry.path().canonicalize().is_ok_and(|result| result == file))
 }
 
 fn write_file(folder: &Path, name: &str, text: &str) -> Result<(), Failure> {
@@ -320,7 +324,7 @@ fn means_table(summary: &[Summary]) -> String {
         let noise_fit = has_noise_fit.then(|| level.mp_softrank.unwrap_or(Number::NONE));
         std::iter::once(level.quantization.clone()).chain(means.into_iter().chain(noise_fit).map(fixed)).collect()
     };
-    let view = narrowed(&headings, &summary.iter().map(row).collect::<Vec<_>>(), &LEAST_IMPORTANT);
+    let view = narrowed(&headings, &summary.iter().map(row).collect::<Vec<_>>(), &LEAST_IMPORTANT, 0);
     format!("\nMeans over all rows, embeddings included (WeightWatcher's get_summary)\n{view}\n")
 }
 
@@ -331,5 +335,5 @@ fn comparison_table(report: &ModelReport) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let headings: Vec<&str> = first.iter().map(|(heading, _)| *heading).collect();
     let cells: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(|(_, cell)| cell).collect()).collect();
-    format!("{}\n", narrowed(&headings, &cells, &LEAST_IMPORTANT))
+    format!("{}\n", narrowed(&headings, &cells, &LEAST_IMPORTANT, 0))
 }

@@ -77,8 +77,8 @@ pub(super) fn table(headings: &[&str]) -> Table {
 }
 
 /// A [`table`] in which names, in the first column, and words stay whole: on a terminal that is too narrow for all columns without
-/// the least important of them, one after another.
-pub(super) fn narrowed(headings: &[&str], rows: &[Vec<String>], least_important: &[&str]) -> Table {
+/// the least important of them, one after another. The last column gets at least `last_share` percent of the terminal.
+pub(super) fn narrowed(headings: &[&str], rows: &[Vec<String>], least_important: &[&str], last_share: u16) -> Table {
     let length = |text: &str| text.chars().count();
     let without = |left_out: &[&str]| {
         let kept: Vec<usize> = (0..headings.len()).filter(|column| !left_out.contains(&headings[*column])).collect();
@@ -91,8 +91,10 @@ pub(super) fn narrowed(headings: &[&str], rows: &[Vec<String>], least_important:
             let words =
                 rows.iter().flat_map(|row| row[column].split(' ')).chain(headings[column].split(' ')).map(length);
             let width = names.chain(words).max().unwrap_or(0).min(usize::from(u16::MAX) - 2) as u16;
+            let share = if column + 1 == headings.len() { u32::from(last_share) } else { 0 };
+            let share = (u32::from(view.width().unwrap_or(0)) * share / 100) as u16;
             if let Some(column) = view.column_mut(place) {
-                let width = width + column.padding_width();
+                let width = (width + column.padding_width()).max(share);
                 column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
             }
         }

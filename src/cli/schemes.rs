@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use comfy_table::{ColumnConstraint, Width};
-
 use super::arguments::{PlainFormatArg, Schemes};
 use super::describe::narrowed;
 use super::{Failure, print};
@@ -27,12 +25,8 @@ pub(super) fn run(arguments: &Schemes) -> Result<ExitCode, Failure> {
             };
             let headings = ["Name", "Family", "Bits per weight", "Block", "Needs", "What"];
             let rows: Vec<_> = rows.iter().map(cells).collect();
-            let mut view = narrowed(&headings, &rows, &["Family", "Block"]);
-            // The longest by far: without a share of its own it would get what the others leave.
-            if let Some(what) = view.column_iter_mut().last() {
-                what.set_constraint(ColumnConstraint::LowerBoundary(Width::Percentage(35)));
-            }
-            format!("{view}\n")
+            // The last is the longest by far: without a share of its own it would get what the others leave.
+            format!("{}\n", narrowed(&headings, &rows, &["Family", "Block"], 35))
         }
     };
     print(&text)?;

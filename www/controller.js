@@ -8,6 +8,7 @@ import { Connection, HARMLESS, sentence } from "./connection.js";
 import { RemoteError } from "./messenger.js";
 import { chooseModel } from "./files.js";
 import { baseOf, keptOf, looksLike, optionsOf, speedKey } from "./session.js";
+import { nameOf } from "./ui/model_name.js";
 
 /** With more rows than this their way to the worker would be felt while settings are changed. */
 const KEPT_FOR_ESTIMATE = 3000;
@@ -29,7 +30,7 @@ export class Controller {
   sessions = [];
   /** The one that is shown. @type {Session | null} */
   session = null;
-  /** What runs while the phase is "running", and in which session: one thing at a time. @type {{what: "analyze" | "pairs" | "distances", session: Session} | null} */
+  /** What runs while the phase is "running", and in which session: one thing at a time. @type {{what: "analyze" | "pairs" | "distances", session: Session, isChanged: boolean} | null} isChanged: settings are other ones now */
   running = null;
   /** One sentence, or "" when all is well. */
   alert = "";
@@ -107,9 +108,11 @@ export class Controller {
     const opened = await this.#open(give, options);
     if (!opened) return false;
     const { model, again } = opened;
-    if (again) Object.assign(again.model, model); // what is read from now on is what was given last
+    const { files, ignored, lora_alpha } = model;
+    const isOpen = again !== null && this.sessions.includes(again); // it may have been closed meanwhile
+    if (isOpen) Object.assign(again.model, { files, ignored, lora_alpha }); // what is read from now on is what was given last
     else this.sessions.push({ model, options: null, run: null, second: null, asBase: false, pairs: null });
-    this.show(again ?? this.sessions[this.sessions.length - 1]);
+    this.show(isOpen ? again : this.sessions[this.sessions.length - 1]);
     return true;
   }
 
@@ -146,6 +149,7 @@ export class Controller {
   /** The settings of the session that is shown. @param {Options} options */
   choose(options) {
     if (this.session) this.session.options = options;
+    if (this.running && this.runs("analyze")) this.running.isChanged = true;
   }
 
   /** As `open`, with the model that the shown one is compared with. @param {() => Promise<import("./files.js").Found[]> | import("./files.js").Found[]} give @param {() => Options} options */
@@ -187,8 +191,8 @@ export class Controller {
     try {
       const { files, ignored, adapter } = chooseModel(await give());
       await this.#connection.started;
-      // Whether it has adapters, or goes with a base, is a question to the run.
-      const { head, lora_alpha } = await this.#connection.request("describe", { files, adapter, options: { ...options(), peft: "no" } });
+      // Whether it has adapters, or goes with a base, is a question to the run; and which of its layers.
+      const { head, lora_alpha } = await this.#connection.request("describe", { files, adapter, options: { ...options(), layers: "", peft: "no" } });
       const model = { files, head, ignored, lora_alpha };
       const again = await this.#find(model);
       return stale() ? null : { model, again };
@@ -235,14 +239,15 @@ export class Controller {
    * @returns {Promise<boolean>} whether it came to its end
    */
   async #work(what, session, payload, onnews, found, stopped) {
-    this.running = { what, session };
+    this.running = { what, session, isChanged: false };
     this.#enter("running");
     this.#say("");
     const failure = await this.#connection.request(what, payload, onnews).then(() => null, (error) => error);
     const result = found();
     if (result) Object.assign(result, { status: failure ? "cancelled" : "complete", ended: performance.now() });
-    this.#enter("idle");
-    if (failure) this.#fail(failure, stopped);
+    if (this.phase === "running") this.#enter("idle"); // else the worker is gone for good
+    const where = session === this.session || !this.sessions.includes(session) ? "" : `${nameOf(session.model.head.model)}: `;
+    if (failure) this.#fail(failure, stopped, where);
     return !failure;
   }
 
@@ -276,11 +281,10 @@ export class Controller {
     const progress = { layers_done: 0, layers_total: 0, work_done: 0, work_total: 0 };
     /** @type {Distances} */
     const found = { method, report: null, files: {}, progress, status: "running", began: performance.now(), ended: null };
-    pairs.distances = found;
     const tell = (/** @type {Change} */ change) => pairs === this.pairs && this.#tell(change);
-    tell("distances");
     const onnews = (/** @type {DistanceNews} */ news) => {
       Object.assign(found, news);
+      pairs.distances = found;
       tell(news.report ? "distances" : "distances-progress");
     };
     await this.#work("distances", session, { files: first.files, second: second.files, method, options }, onnews, () => found, "The distances stopped, and the layers finished until then are kept");
@@ -467,11 +471,11 @@ export class Controller {
     }
   }
 
-  /** @param {unknown} error @param {string} what */
-  #fail(error, what) {
+  /** @param {unknown} error @param {string} what @param {string} [where] the name of a model that isn't shown */
+  #fail(error, what, where = "") {
     const name = error instanceof Error ? error.name : "";
     if (name === "cancelled") return;
-    this.#say(HARMLESS.has(name) ? sentence(error) : `${what}: ${sentence(error)}`);
+    this.#say(where + (HARMLESS.has(name) ? sentence(error) : `${what}: ${sentence(error)}`));
   }
 
   /** @param {Controller["phase"]} phase */

@@ -6,7 +6,7 @@ import { Controller } from "./controller.js";
 import { resume } from "./resume.js";
 import { addressBar } from "./ui/address_bar.js";
 import { forgetCharts } from "./charts/chart.js";
-import { nameOf } from "./pairs/second_model.js";
+import { nameOf } from "./ui/model_name.js";
 import { results } from "./results.js";
 import { shown } from "./ui/dom.js";
 import { singleFile } from "./single_file.js";
@@ -123,7 +123,8 @@ function showPhase() {
   widgets.drop.update({ busy, small: model !== null });
   widgets.address.update(busy);
   widgets.bar.update(run, { ready: phase === "idle" && model !== null, running });
-  widgets.downloads.update(run !== null && run.status !== "running" && phase === "idle");
+  if (controller.running?.isChanged && running) widgets.bar.offerChange();
+  widgets.downloads.update(run !== null && run.status !== "running" && phase !== "broken");
   if (run) {
     widgets.results.status(run.status);
     showComparison();
@@ -135,10 +136,15 @@ function showPhase() {
   document.body.dataset.run = run?.status ?? "none";
 }
 
+let waited = false; // it was said that another model is at work
+
 function showTabs() {
   const { sessions, session, running } = controller;
   widgets.tabs.show(sessions, session, running?.session ?? null);
-  if (running && running.session !== session) widgets.bar.estimate(`${nameOf(running.session.model.head.model)} is being ${running.what === "analyze" ? "analysed" : "compared"}: this model's turn comes after it.`);
+  const waits = running !== null && running.session !== session;
+  if (waits) widgets.bar.estimate(`${nameOf(running.session.model.head.model)} is being ${running.what === "analyze" ? "analysed" : "compared"}: this model's turn comes after it.`);
+  else if (waited) widgets.bar.estimate("");
+  waited = waits;
 }
 
 /** @param {() => any} give @param {string} [address] where it comes from, if from a server */

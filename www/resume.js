@@ -29,6 +29,13 @@ export function resume(controller, notice) {
     steps = steps.then(step, step);
   };
 
+  /** A question to the worker that a cancelled run ends: then it is asked again the next time. @param {Model} model */
+  function identify(model) {
+    const asked = known.get(model) ?? controller.fingerprint(model.files).catch(() => (known.delete(model), null));
+    known.set(model, asked);
+    return asked;
+  }
+
   /** @param {Model} model @param {string} sentence */
   const tell = (model, sentence) => {
     told.set(model, sentence);
@@ -41,8 +48,7 @@ export function resume(controller, notice) {
     const { model } = session;
     notice.show(told.get(model) ?? "");
     if (known.has(model)) return; // it was shown before
-    known.set(model, controller.fingerprint(model.files).catch(() => null));
-    const name = await known.get(model);
+    const name = await identify(model);
     const found = name && (await kept.load(name, engine.version));
     // Meanwhile it may have been closed, or analysed anew.
     if (!found || found.rows.length === 0 || !controller.sessions.includes(session) || session.run || controller.running?.session === session) return;
@@ -56,7 +62,7 @@ export function resume(controller, notice) {
     writing = run.base === null ? run : null; // the files alone would not tell whose difference it is
     tell(model, "");
     if (!writing) return;
-    const name = known.get(model);
+    const name = identify(model);
     then(async () => {
       const id = await name;
       if (id) kept.begin(id, engine.version, run.head);

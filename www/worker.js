@@ -186,37 +186,7 @@ const requests = {
   async pairs({ files, second, options }, tell) {
     const { wasm, threads } = await ready();
     const pairs = await openPairs(wasm, files, second, options, threads, 0);
-    running = pairs;
-    let told = performance.now();
-    let reported = told;
-    let cost = 0;
-    let rows = 0;
-    const news = (/** @type {boolean} */ last) => {
-      /** @type {Progress} */
-      const progress = pairs.take_finished();
-      const now = performance.now();
-      if (!last && now - told < NEWS_EVERY_MS) return;
-      told = now;
-      const isDue = progress.layers_done > rows && now - reported >= Math.max(REPORT_EVERY_MS, cost / REPORT_SHARE);
-      if (!last && !isDue) return tell({ progress });
-      rows = progress.layers_done;
-      tell({ progress, report: pairs.report(last ? "complete" : "cancelled") });
-      reported = performance.now();
-      cost = reported - now;
-    };
-    reportNow = () => tell({ progress: pairs.take_finished(), report: pairs.report("cancelled") });
-    try {
-      reportNow();
-      await compute(pairs, [files, second], () => news(false));
-      news(true);
-    } catch (error) {
-      tell({ report: pairs.report("cancelled") }); // what is finished stays
-      throw error;
-    } finally {
-      running = null;
-      reportNow = () => {};
-      release(pairs);
-    }
+    await throughBoth(pairs, [files, second], (status) => ({ report: pairs.report(status) }), tell);
   },
 
   /**
@@ -227,29 +197,9 @@ const requests = {
   async distances({ files, second, method, options }, tell) {
     const { wasm, threads } = await ready();
     const distances = await openBoth(wasm, files, second, (one, other) => new wasm.Distances(one, other, method, options, threads));
-    running = distances;
-    let told = performance.now();
     const names = ["distances.csv", "distances.json"];
-    reportNow = () => {
-      const progress = distances.take_finished();
-      tell({ progress, report: distances.report(), files: Object.fromEntries(names.map((name) => [name, distances.export(name)])) });
-    };
-    try {
-      await compute(distances, [files, second], () => {
-        const progress = distances.take_finished();
-        if (performance.now() - told < NEWS_EVERY_MS) return;
-        told = performance.now();
-        tell({ progress });
-      });
-      reportNow();
-    } catch (error) {
-      reportNow(); // what is finished stays
-      throw error;
-    } finally {
-      running = null;
-      reportNow = () => {};
-      release(distances);
-    }
+    const finished = () => ({ report: distances.report(), files: Object.fromEntries(names.map((name) => [name, distances.export(name)])) });
+    await throughBoth(distances, [files, second], finished, tell);
   },
 
   /** What the running comparison has finished is told now. */
@@ -328,6 +278,53 @@ const requests = {
  */
 function openPairs(wasm, files, second, options, threads, reserved) {
   return openBoth(wasm, files, second, (original, other) => new wasm.Pairs(original, other, options, threads, reserved));
+}
+
+/**
+ * Works through two models, and tells how far it is; what is finished is told the less often the more that costs, at the end, and when it is asked for.
+ * @param {any} work @param {Source[][]} sources
+ * @param {(status: Status) => object} finished what is told of it beside the progress
+ * @param {(news: any) => void} tell
+ */
+async function throughBoth(work, sources, finished, tell) {
+  running = work;
+  let told = performance.now();
+  let reported = told;
+  let cost = 0;
+  let rows = 0;
+  const report = (/** @type {Progress} */ progress, /** @type {Status} */ status) => {
+    const began = performance.now();
+    rows = progress.layers_done;
+    tell({ progress, ...finished(status) });
+    told = reported = performance.now();
+    cost = reported - began;
+  };
+  const news = () => {
+    /** @type {Progress} */
+    const progress = work.take_finished();
+    const now = performance.now();
+    if (now - told < NEWS_EVERY_MS) return;
+    told = now;
+    if (progress.layers_done > rows && now - reported >= Math.max(REPORT_EVERY_MS, cost / REPORT_SHARE)) report(progress, "cancelled");
+    else tell({ progress });
+  };
+  reportNow = () => report(work.take_finished(), "cancelled");
+  try {
+    reportNow();
+    await compute(work, sources, news);
+    report(work.take_finished(), "complete");
+  } catch (error) {
+    try {
+      reportNow(); // what is finished stays
+    } catch {
+      // the engine itself has failed: what it told before stays
+    }
+    throw error;
+  } finally {
+    running = null;
+    reportNow = () => {};
+    release(work);
+  }
 }
 
 /**

@@ -257,6 +257,42 @@ describe("distances between two models", () => {
     assert.match(await page.text("#distances-progress-text"), /^(\d+) of \1 layers in /);
   });
 
+  onPage("a worker that is lost, and a stop, leave what was finished; and the earlier ones until there are new ones", async (page) => {
+    const files = [join(stage.folder, "kept-1.safetensors"), join(stage.folder, "kept-2.safetensors")];
+    await writeFile(files[0], many(24, 128));
+    await writeFile(files[1], many(24, 128, 0.05));
+    await compareModels(page, ...files);
+    const rows = async () => (await page.table("#distances-table")).length - 1;
+    const held = async (count) => {
+      const letGo = await page.hold(4 * 128 * 128, count);
+      await page.page.click("#measure-distances");
+      return letGo;
+    };
+    await held(12); // two a layer
+    await page.page.waitForFunction(() => document.querySelectorAll("#distances-table tbody tr").length >= 1);
+    const found = await rows();
+    assert.ok(found < 24);
+    assert.match(await page.text("#distances-said"), /^Over \d+ rows? finished so far, raw: in the mean Δ W /);
+    const worker = page.page.workers().findLast((worker) => worker.url().endsWith("/www/worker.js"));
+    await worker.evaluate(() => self.close()).catch(() => {});
+    await page.settled();
+    assert.match(await page.alert(), /The distances stopped, and the layers finished until then are kept|It was started again, and what is finished stays/);
+    assert.ok((await rows()) >= found, "what was finished stays");
+
+    await page.page.waitForSelector("#measure-distances:enabled");
+    await held(12);
+    await page.page.waitForFunction(() => Number.parseInt(document.getElementById("distances-progress-text").textContent) >= 4);
+    await page.page.click("#distances-cancel");
+    await page.settled();
+    const kept = await rows();
+    assert.ok(kept >= 4 && kept < 24, `${kept} of 24`);
+    assert.equal(JSON.parse(await page.download("distances.json")).rows.length, kept);
+
+    await measured(page, "cka");
+    assert.equal(await rows(), 24);
+    assert.match(await page.text("#distances-said"), /^Over 24 rows, CKA/);
+  });
+
   onPage("stay with their tab, and go with their comparison", async (page) => {
     const [first, second] = [join(stage.folder, "far-1.safetensors"), join(stage.folder, "far-2.safetensors")];
     await writeFile(first, many(6, 64));

@@ -103,6 +103,50 @@ describe("models in tabs", () => {
     assert.equal(await page.page.isVisible("#results-section"), false);
   });
 
+  onPage("a file that is given again leaves its tab as it was, whatever the shown one's settings are", async (page) => {
+    const layer = (module, i) => matrix(`model.layers.${i}.${module}.weight`, 16, 24, i + 1);
+    const blocks = named("blocks.safetensors", safetensors(Array.from({ length: 8 }, (_, i) => layer("mlp.up_proj", i))));
+    const path = join(stage.folder, blocks.name);
+    await writeFile(path, blocks.buffer);
+    await page.give(path);
+    const facts = async () => [await page.text("#model-section .model"), await page.page.isVisible("#block-from"), await page.page.isVisible("#preview")];
+    await page.page.waitForSelector("#preview:not([hidden])");
+    const before = await facts();
+    await page.give(named("other.safetensors", small()));
+    await page.page.fill("#layers", "first");
+    await page.page.locator("#layers").blur();
+    await page.give(path);
+    assert.deepEqual(await shown(page), ["blocks.safetensors"]);
+    await page.page.waitForSelector("#preview:not([hidden])");
+    assert.deepEqual(await facts(), before);
+  });
+
+  onPage("a layer that is open goes with its model; changed settings can be applied after looking at another", async (page) => {
+    await page.give(named("first.safetensors", small()));
+    await page.analyze();
+    await page.page.locator("#layers-table button.layer-open").first().click();
+    await page.page.waitForSelector("#layer-view[data-state=done]", { timeout: 60_000 });
+    await page.drop([named("long.safetensors", safetensors(Array.from({ length: 12 }, (_, i) => matrix(`layer.${i}.weight`, 96, 96, i + 1))))]);
+    await page.page.waitForFunction(() => !document.getElementById("layer-view").open && !location.hash.includes("layer="));
+    const letGo = await page.hold(4 * 96 * 96, 3);
+    await page.page.click("#analyze");
+    await page.finished(1);
+    await page.page.click("button[aria-label='Remove 2bit']");
+    const button = () => page.text("#analyze");
+    assert.equal(await button(), "Apply changes");
+    await show(page, "first.safetensors");
+    assert.equal(await button(), "Analyze");
+    assert.match(await page.text("#estimate"), /^long\.safetensors is being analysed/);
+    await page.download("details.csv"); // what is finished can be had meanwhile
+    await show(page, "long.safetensors");
+    assert.equal(await button(), "Apply changes");
+    assert.equal(await page.text("#estimate"), "", "which is not said of itself");
+    await letGo();
+    await page.page.click("#analyze");
+    await page.page.waitForFunction(() => document.body.dataset.run === "complete" && document.getElementById("comparison").rows.length === 6, undefined, { timeout: 60_000 });
+    await page.settled();
+  });
+
   onPage("while one is analysed another may be looked at, and says so; closing it stops it", async (page) => {
     const server = await serveModels();
     try {

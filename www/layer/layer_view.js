@@ -255,6 +255,8 @@ export function layerView(source) {
 
   /** Lets go of a run, and of what was shown of it. */
   function forget() {
+    opened += 1; // parts that are under way are of no use any more
+    if (element.open) element.close();
     head = null;
     layers = [];
     rows = [];

@@ -62,6 +62,15 @@ export function pairDistances() {
     about.textContent = METHODS[method.value][1];
   }
 
+  /** What was found, in a sentence. @param {import("../session.js").Distances | null} distances */
+  function summary(distances) {
+    if (!distances?.report) return "";
+    const { report, status } = distances;
+    const means = /** @type {[import("../types.js").Maybe, string][]} */ ([[report.delta_W, "Δ W"], [report.delta_b, "Δ b"]]).filter(([x]) => Number.isFinite(value(x))).map(([x, name]) => `${name} ${significant(x)}`);
+    const over = `Over ${count(report.rows.length, "row")}${status === "complete" ? "" : " finished so far"}`;
+    return `${over}, ${METHODS[report.method][0]}: in the mean ${means.join(" and ") || "no number"}.${report.unmatched.length ? ` ${count(report.unmatched.length, "layer")} without a partner of that name: distances.json has them.` : ""}`;
+  }
+
   /** @param {DistanceRow} row */
   function line(row) {
     return make(
@@ -80,17 +89,17 @@ export function pairDistances() {
     /** @param {import("../session.js").Distances | null} distances */
     show(distances) {
       const report = distances?.report ?? null;
-      found.hidden = report === null;
       rows = report?.rows ?? [];
+      found.hidden = !report || (rows.length === 0 && distances?.status === "running");
       view.begin(rows.length);
-      if (!report) return;
-      method.value = report.method;
-      explain();
-      const means = /** @type {[import("../types.js").Maybe, string][]} */ ([[report.delta_W, "Δ W"], [report.delta_b, "Δ b"]]).filter(([x]) => Number.isFinite(value(x))).map(([x, name]) => `${name} ${significant(x)}`);
-      said.textContent = `Over ${count(rows.length, "row")}, ${METHODS[report.method][0]}: in the mean ${means.join(" and ") || "no number"}.${report.unmatched.length ? ` ${count(report.unmatched.length, "layer")} without a partner of that name: distances.json has them.` : ""}`;
+      if (distances) {
+        method.value = distances.method;
+        explain();
+      }
     },
     /** @param {import("../session.js").Distances | null} distances @param {{ready: boolean, running: boolean}} state */
     update(distances, { ready, running }) {
+      said.textContent = summary(distances);
       measure.disabled = !ready;
       method.disabled = running;
       cancel.disabled = !running;

@@ -6,7 +6,7 @@ import { save } from "../ui/save.js";
 import { pairCharts } from "./charts.js";
 import { pairDistances } from "./distances.js";
 import { pairTable } from "./pair_table.js";
-import { nameOf } from "./second_model.js";
+import { nameOf } from "../ui/model_name.js";
 
 /** More weights without a partner are in pairs.json. */
 const LISTED = 500;

@@ -1,16 +1,11 @@
 // @ts-check
 /** @import { Head, PairReport } from "../types.js" */
 import { addressBar } from "../ui/address_bar.js";
-import { events, make, shown } from "../ui/dom.js";
+import { events, make } from "../ui/dom.js";
 import { gauge } from "../ui/gauge.js";
+import { nameOf } from "../ui/model_name.js";
 import { bytes, count, short } from "../ui/numbers.js";
 import { picker } from "../ui/picker.js";
-
-/** How a model is called: its file, or its number of shards. @param {Head["model"]} model */
-export function nameOf({ files }) {
-  const weights = files.filter(({ name }) => !name.endsWith(".index.json") && name !== "config.json");
-  return weights.length === 1 ? shown(weights[0].name) : count(weights.length, "shard");
-}
 
 /**
  * Where a second model comes in, and what is to be done with it. Tells "files" and "address" as the first model's places do,

@@ -26,6 +26,8 @@ export function gauge(id, work, noun) {
   let was = false;
   let step = 0;
   let ticking = 0;
+  /** Whose start was told: one may be looked at again. @type {WeakSet<Measured>} */
+  const announced = new WeakSet();
 
   function write() {
     if (!run) {
@@ -56,7 +58,8 @@ export function gauge(id, work, noun) {
     update(shown, running) {
       if (shown !== run) {
         step = 0;
-        spoken.textContent = running && shown ? `${work} started` : "";
+        spoken.textContent = running && shown && !announced.has(shown) ? `${work} started` : "";
+        if (shown) announced.add(shown);
       } else if (was && !running && run) spoken.textContent = run.status === "complete" ? `${work} complete` : `${work} stopped, finished rows are kept`;
       run = shown;
       was = running;

@@ -1,6 +1,7 @@
 // @ts-check
 /** @import { Head } from "../types.js" */
 import { make, shown } from "./dom.js";
+import { nameOf } from "./model_name.js";
 import { bytes, count, shape, short, whole } from "./numbers.js";
 
 /** What the header says, before anything is computed: the files, the tensors to analyse, the others and why not. */
@@ -18,8 +19,7 @@ export function modelCard() {
     /** @param {{head: Head, ignored: number}} opened */
     show({ head, ignored }) {
       const { model, layers, skipped: others } = head;
-      const weights = model.files.filter((file) => !file.name.endsWith(".index.json"));
-      name.textContent = weights.length === 1 ? shown(weights[0].name) : count(weights.length, "shard");
+      name.textContent = nameOf(model);
       facts.textContent = [
         model.format,
         bytes(model.bytes),

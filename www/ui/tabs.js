@@ -1,6 +1,6 @@
 // @ts-check
 /** @import { Session } from "../session.js" */
-import { nameOf } from "../pairs/second_model.js";
+import { nameOf } from "./model_name.js";
 import { events, make } from "./dom.js";
 
 /** @typedef {{tab: HTMLButtonElement, name: HTMLElement, state: HTMLElement}} Line */

@@ -122,12 +122,25 @@ describe("models in tabs", () => {
   });
 
   onPage("a layer that is open goes with its model; changed settings can be applied after looking at another", async (page) => {
+    const closed = () => page.page.waitForFunction(() => !document.getElementById("layer-view").open && !location.hash.includes("layer="));
+    const openLayer = async () => {
+      await page.page.locator("#layers-table button.layer-open").first().click();
+      await page.page.waitForSelector("#layer-view[open][data-state=done]", { timeout: 60_000 });
+    };
+    const path = join(stage.folder, "analysed.safetensors");
+    await writeFile(path, small());
+    await page.give(path);
+    await page.analyze();
     await page.give(named("first.safetensors", small()));
     await page.analyze();
-    await page.page.locator("#layers-table button.layer-open").first().click();
-    await page.page.waitForSelector("#layer-view[data-state=done]", { timeout: 60_000 });
+    await openLayer();
+    await page.give(path); // it has a run, and a layer of that name
+    assert.deepEqual(await shown(page), ["analysed.safetensors"]);
+    await closed();
+    await close(page, "analysed.safetensors");
+    await openLayer();
     await page.drop([named("long.safetensors", safetensors(Array.from({ length: 12 }, (_, i) => matrix(`layer.${i}.weight`, 96, 96, i + 1))))]);
-    await page.page.waitForFunction(() => !document.getElementById("layer-view").open && !location.hash.includes("layer="));
+    await closed();
     const letGo = await page.hold(4 * 96 * 96, 3);
     await page.page.click("#analyze");
     await page.finished(1);

@@ -272,12 +272,12 @@ export function layerView(source) {
     forget,
     /** @param {Head} begun of the run */
     begin(begun) {
+      const wasOpen = element.open; // on another run: the address still names its layer
       forget();
       head = begun;
       layers = begun.layers;
       levels.replaceChildren(...begun.levels.map(({ name, label }) => make("option", { value: name }, label)));
-      if (element.open) element.close();
-      else follow();
+      if (!wasOpen) follow();
     },
   };
 }

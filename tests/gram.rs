@@ -89,19 +89,34 @@ fn exact(codes: &[i8], m: usize, n: usize) -> Vec<f64> {
     (0..n * n).map(|ij| (0..m).map(|k| at(k, ij / n) * at(k, ij % n)).sum::<i64>() as f64).collect()
 }
 
+/// Codes of every size, and what sums of 16 bits hold the fewest of.
+const LARGEST: [u8; 5] = [128, 32, 31, 7, 1];
+
+/// Codes from -largest to largest (127 for 128); every other column has the extremes alone, so that sums are the largest.
+fn codes(m: usize, n: usize, seed: u64, largest: u8) -> Vec<i8> {
+    let (lowest, highest) = (-i32::from(largest), i32::from(largest.min(127)));
+    let code = |(i, x): (usize, u32)| match i % n % 4 {
+        1 => lowest,
+        3 => highest,
+        _ => lowest + (x % (highest - lowest + 1) as u32) as i32,
+    };
+    numbers(m * n, seed).into_iter().enumerate().map(|numbered| code(numbered) as i8).collect()
+}
+
 #[test]
 fn codes_are_exact_on_every_kernel() {
-    for [m, n] in SHAPES {
-        let codes: Vec<i8> = numbers(m * n, 3).iter().map(|&x| x as i8).collect();
+    for ([m, n], largest) in SHAPES.into_iter().flat_map(|shape| LARGEST.map(|largest| (shape, largest))) {
+        let codes = codes(m, n, 3, largest);
         let expected = exact(&codes, m, n);
         for kernel in Kernel::available() {
-            let mut gram = CodeGramBuilder::with_kernel(kernel, n);
+            let name = format!("{} {m}x{n} up to {largest}", kernel.name());
+            let mut gram = CodeGramBuilder::with_largest(kernel, n, largest);
             gram.push(&codes[..m / 3 * n], m / 3);
             gram.push(&codes[m / 3 * n..], m - m / 3);
-            assert_eq!(gram.finish().to_dense(), expected, "{} {m}x{n}", kernel.name());
-            let mut turned = CodeGramBuilder::with_kernel(kernel, n);
+            assert_eq!(gram.finish().to_dense(), expected, "{name}");
+            let mut turned = CodeGramBuilder::with_largest(kernel, n, largest);
             turned.push_panel(CodePanel::columns(&transposed(&codes, m, n), m), None, m);
-            assert_eq!(turned.finish().to_dense(), expected, "{} {m}x{n} by columns", kernel.name());
+            assert_eq!(turned.finish().to_dense(), expected, "{name} by columns");
         }
     }
 }
@@ -109,9 +124,14 @@ fn codes_are_exact_on_every_kernel() {
 #[test]
 fn codes_with_residues_are_two_exact_sums() {
     // Many residues, then so few that they are multiplied one by one.
-    for ([m, n], one_in) in SHAPES.into_iter().flat_map(|shape| [(shape, 1), (shape, 29)]) {
-        let codes: Vec<i8> = numbers(m * n, 8).iter().map(|&x| x as i8).collect();
-        let residue = |x: u32| if (x / 129).is_multiple_of(one_in) { ((x % 129) as i32 - 64) as i8 } else { 0 };
+    let cases = SHAPES.into_iter().flat_map(|shape| [(shape, 1), (shape, 29)]);
+    for (([m, n], one_in), largest) in cases.flat_map(|case| LARGEST.map(|largest| (case, largest))) {
+        let codes = codes(m, n, 8, largest);
+        let reach = u32::from(largest.min(64));
+        let residue = |x: u32| {
+            let is_there = (x / (2 * reach + 1)).is_multiple_of(one_in);
+            if is_there { ((x % (2 * reach + 1)) as i32 - reach as i32) as i8 } else { 0 }
+        };
         let residues: Vec<i8> = numbers(m * n, 9).iter().map(|&x| residue(x)).collect();
         let [scale, unit] = [0.3, 0.5_f64.powi(20)];
         let at = |from: &[i8], k: usize, i: usize| i64::from(from[k * n + i]);
@@ -122,15 +142,16 @@ fn codes_with_residues_are_two_exact_sums() {
         let expected: Vec<f64> =
             (0..n * n).map(|ij| scale * scale * squares[ij] + scale * unit * mixed(ij / n, ij % n) as f64).collect();
         for kernel in Kernel::available() {
-            let mut gram = CodeGramBuilder::with_kernel(kernel, n);
+            let name = format!("{} {m}x{n} up to {largest}", kernel.name());
+            let mut gram = CodeGramBuilder::with_largest(kernel, n, largest);
             let cut = m / 3 * n;
             gram.push_panel(CodePanel::rows(&codes[..cut], n), Some(&residues[..cut]), m / 3);
             gram.push_panel(CodePanel::rows(&codes[cut..], n), Some(&residues[cut..]), m - m / 3);
-            assert_eq!(gram.finish_split(scale, unit).to_dense(), expected, "{} {m}x{n}", kernel.name());
-            let mut turned = CodeGramBuilder::with_kernel(kernel, n);
+            assert_eq!(gram.finish_split(scale, unit).to_dense(), expected, "{name}");
+            let mut turned = CodeGramBuilder::with_largest(kernel, n, largest);
             let columns = [transposed(&codes, m, n), transposed(&residues, m, n)];
             turned.push_panel(CodePanel::columns(&columns[0], m), Some(&columns[1]), m);
-            assert_eq!(turned.finish_split(scale, unit).to_dense(), expected, "{} {m}x{n} by columns", kernel.name());
+            assert_eq!(turned.finish_split(scale, unit).to_dense(), expected, "{name} by columns");
         }
     }
 }
@@ -158,13 +179,15 @@ fn products_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn long_sums_of_the_largest_codes_do_not_overflow() {
     // 300,000 rows of -128: 4.9e9 is beyond 32 bits, twice over.
-    let panel = vec![-128i8; 50_000 * 2];
-    for kernel in Kernel::available() {
-        let mut gram = CodeGramBuilder::with_kernel(kernel, 2);
+    // And of -32, where sums of 16 bits hold the fewest words.
+    for (kernel, largest) in Kernel::available().into_iter().flat_map(|kernel| [(kernel, 128_u8), (kernel, 32)]) {
+        let panel = vec![largest.wrapping_neg() as i8; 50_000 * 2];
+        let mut gram = CodeGramBuilder::with_largest(kernel, 2, largest);
         for _ in 0..6 {
             gram.push(&panel, 50_000);
         }
-        assert_eq!(gram.finish().to_dense(), vec![300_000.0 * 16_384.0; 4], "{}", kernel.name());
+        let square = f64::from(largest).powi(2);
+        assert_eq!(gram.finish().to_dense(), vec![300_000.0 * square; 4], "{}", kernel.name());
     }
 }
 

@@ -388,7 +388,7 @@ impl LayerTask<'_> {
     fn gram_of_codes(&self, weights: Source, levels: &WholeLevels, damage: &mut Damage) -> Result<SymmetricTiles> {
         let kernel = Kernel::selected();
         let Sides { n, depth, is_wide } = weights.sides();
-        let mut gram = CodeGramBuilder::new(n);
+        let mut gram = CodeGramBuilder::with_largest(kernel, n, levels.largest());
         let mut buffer = Vec::new();
         let mut codes = vec![0; CODE_SLICE.min(depth) * n];
         let mut residues = vec![0; if levels.has_residues() { codes.len() } else { 0 }];

@@ -43,8 +43,9 @@ pub(super) fn run(arguments: &Bench) -> Result<ExitCode, Failure> {
         let products = (rows * n * n) as f64;
         let (tiles, time) = speed::gram(kernel, &w, n);
         line("Gram product, 4n rows", products, time, None);
-        let codes: Vec<i8> = w.iter().map(|x| (60.0 * x) as i8).collect();
-        line("Gram product of codes", products, speed::code_gram(kernel, &codes, n), None);
+        for (bits, stage) in [(8, "Gram product of 8-bit codes"), (6, "Gram product of 6-bit codes")] {
+            line(stage, products, speed::code_gram(kernel, &w, n, bits), None);
+        }
         let stages = speed::eigenvalues(kernel, &tiles)?;
         line("eigenvalues", speed::eigenvalue_flops(n), stages.total, Some(stages));
         let matrix = Matrix::new(rows, n, w)?;

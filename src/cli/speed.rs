@@ -78,11 +78,13 @@ pub fn gram(kernel: Kernel, w: &[f32], n: usize) -> (SymmetricTiles, f64) {
     (run(), best(|| drop(run())))
 }
 
-/// The best time of the Gram product of codes \[m, n\].
-pub fn code_gram(kernel: Kernel, codes: &[i8], n: usize) -> f64 {
+/// The best time of the Gram product of a matrix \[m, n\] of numbers in (-2, 2) as codes of so many bits.
+pub fn code_gram(kernel: Kernel, w: &[f32], n: usize, bits: u8) -> f64 {
+    let largest = 1 << (bits - 1);
+    let codes: Vec<i8> = w.iter().map(|x| (0.48 * f32::from(largest) * x) as i8).collect();
     best(|| {
-        let mut gram = CodeGramBuilder::with_kernel(kernel, n);
-        gram.push(codes, codes.len() / n);
+        let mut gram = CodeGramBuilder::with_largest(kernel, n, largest);
+        gram.push(&codes, codes.len() / n);
         gram.finish();
     })
 }

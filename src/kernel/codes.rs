@@ -1,5 +1,6 @@
 //! Exact products of 8-bit codes, summed in 32-bit integers.
 
+use super::narrow::OfBytes;
 use super::{Kernel, Set};
 
 /// Columns in a panel of packed codes.
@@ -13,12 +14,30 @@ pub struct CodeLayout {
     pub group: usize,
     /// Columns whose words are neighbours: [`CODE_PANEL`], or what one block reads, so that it reads its cache lines whole.
     pub strip: usize,
-    /// The left operand is unsigned: its codes are stored plus 128, and the caller takes 128 times the column sums of
-    /// the right operand off again.
-    pub left_offset: bool,
+    /// The left operand is unsigned: its codes are stored plus this, and the caller takes so many times the column sums of
+    /// the right operand off again. 0: it is signed.
+    pub left_offset: u8,
+    /// Products of so many words fit sums of 16 bits, which are added up in 32 bits afterwards; 0: every word's are.
+    pub words_in_16_bits: usize,
 }
 
+/// The largest magnitude for which sums of 16 bits are worth it: that of 6-bit codes.
+const NARROW: u8 = 32;
+
 impl CodeLayout {
+    /// 16-bit pairs, added in 32 bits.
+    const fn pairs(strip: usize) -> Self {
+        Self { group: 2, strip, left_offset: 0, words_in_16_bits: 0 }
+    }
+
+    /// Bytes of magnitude at most `largest`, added in 16 bits as long as they fit: a word's two sums are at most
+    /// 2 (2 largest) largest each. The left operand has 7 bits.
+    const fn narrow(strip: usize, largest: u8) -> Self {
+        let product = 4 * largest as usize * largest as usize;
+        let words_in_16_bits = if product == 0 { usize::MAX } else { i16::MAX as usize / product };
+        Self { group: 4, strip, left_offset: largest, words_in_16_bits }
+    }
+
     /// From a strip to the next in a panel of so many words.
     pub fn strip_step(self, panel: usize) -> usize {
         panel / CODE_PANEL * self.strip
@@ -56,6 +75,8 @@ pub(super) struct CodeGemm {
     pub correction: *const i32,
     pub c: *mut i32,
     pub c_step: usize,
+    /// As [`CodeLayout::words_in_16_bits`].
+    pub words_in_16_bits: usize,
 }
 
 impl CodeGemm {
@@ -119,7 +140,7 @@ impl CodeGemm {
     }
 }
 
-/// A word of the sparse operand of [`Kernel::code_gather`].
+/// A word of the sparse operand of [`CodeKernel::gather`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeEntry {
     /// Which word of its column.
@@ -165,9 +186,9 @@ impl CodeGather<'_> {
     }
 }
 
-/// Two 16-bit codes in a word, multiplied one at a time: the portable twin.
+/// Two 16-bit codes or four bytes in a word, multiplied one at a time: the portable twin.
 #[derive(Clone, Copy)]
-pub(super) struct OneWord(i32);
+pub(super) struct OneWord(pub i32);
 
 impl Words for OneWord {
     const LANES: usize = 1;
@@ -195,29 +216,53 @@ impl Words for OneWord {
     }
 }
 
+/// The kernels for codes up to a magnitude.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeKernel {
+    set: Set,
+    layout: CodeLayout,
+}
+
 impl Kernel {
-    /// How this kernel wants its codes packed.
-    pub fn code_layout(self) -> CodeLayout {
-        match self.0 {
+    /// This kernel for codes whose magnitude is at most `largest`.
+    pub fn codes(self, largest: u8) -> CodeKernel {
+        let layout = match self.0 {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 if is_x86_feature_detected!("avx512vnni") => {
-                CodeLayout { group: 4, strip: CODE_PANEL, left_offset: true }
+                CodeLayout { group: 4, strip: CODE_PANEL, left_offset: 128, words_in_16_bits: 0 }
             }
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 | Set::Avx2 if largest <= NARROW => CodeLayout::narrow(CODE_PANEL, largest),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon if std::arch::is_aarch64_feature_detected!("dotprod") => {
+                CodeLayout { group: 4, ..CodeLayout::pairs(CODE_PANEL) }
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Set::Wasm if largest <= NARROW => CodeLayout::narrow(super::wasm::CODE_STRIP, largest),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Set::Wasm => CodeLayout { group: 2, strip: super::wasm::CODE_STRIP, left_offset: false },
-            _ => CodeLayout { group: 2, strip: CODE_PANEL, left_offset: false },
-        }
+            Set::Wasm => CodeLayout::pairs(super::wasm::CODE_STRIP),
+            Set::Scalar | Set::ScalarFused if largest <= NARROW => CodeLayout::narrow(CODE_PANEL, largest),
+            _ => CodeLayout::pairs(CODE_PANEL),
+        };
+        CodeKernel { set: self.0, layout }
+    }
+}
+
+impl CodeKernel {
+    /// How codes are packed.
+    pub fn layout(self) -> CodeLayout {
+        self.layout
     }
 
-    /// C \[rows, columns\] += A B^T - correction for the first words of packed panels A and B (see [`CodeLayout`]), wrapping
-    /// modulo 2^32; `rows` and `columns` at most [`CODE_PANEL`], `columns` a multiple of 16.
+    /// C \[rows, columns\] += A B^T - correction for the first words of panels A and B, packed alike (see
+    /// [`CodeLayout`]), wrapping modulo 2^32; `rows` and `columns` at most [`CODE_PANEL`], `columns` a multiple of 16.
     ///
     /// # Panics
     /// If a slice is too short for the shape.
     ///
     /// # Cost
     /// 2 group words rows columns integer operations.
-    pub fn code_gemm(
+    pub fn gemm(
         self,
         [rows, columns, words]: [usize; 3],
         a: &[i32],
@@ -232,7 +277,7 @@ impl Kernel {
         assert!(rows <= CODE_PANEL && columns <= CODE_PANEL && columns.is_multiple_of(16));
         assert!(a.len() >= words * CODE_PANEL && b.len() >= words * CODE_PANEL && correction.len() >= columns);
         assert!(c_step >= columns && c.len() >= (rows - 1) * c_step + columns);
-        let layout = self.code_layout();
+        let layout = self.layout;
         let gemm = CodeGemm {
             words,
             rows,
@@ -245,18 +290,26 @@ impl Kernel {
             correction: correction.as_ptr(),
             c: c.as_mut_ptr(),
             c_step,
+            words_in_16_bits: layout.words_in_16_bits,
         };
         // SAFETY: the lengths are checked above; a Kernel exists only where its instruction set does.
         unsafe {
-            match self.0 {
+            match self.set {
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx512 if self.code_layout().group == 4 => super::x86::codes_vnni(gemm),
+                Set::Avx512 if layout.left_offset == 128 => super::x86::codes_vnni(gemm),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 | Set::Avx2 if layout.group == 4 => super::x86::narrow_codes(gemm),
                 #[cfg(target_arch = "x86_64")]
                 Set::Avx512 | Set::Avx2 => super::x86::codes_avx2(gemm),
                 #[cfg(target_arch = "aarch64")]
+                Set::Neon if layout.group == 4 => super::aarch64::codes_dot(gemm),
+                #[cfg(target_arch = "aarch64")]
                 Set::Neon => super::aarch64::codes(gemm),
+                #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+                Set::Wasm if layout.group == 4 => super::wasm::narrow_codes(gemm),
                 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
                 Set::Wasm => super::wasm::codes(gemm),
+                Set::Scalar | Set::ScalarFused if layout.group == 4 => gemm.narrow_strips::<OneWord, 4, 2>(),
                 Set::Scalar | Set::ScalarFused => gemm.strips::<OneWord, 4, 2>(),
             }
         }
@@ -269,25 +322,33 @@ impl Kernel {
     /// If a word is beyond the panel.
     ///
     /// # Cost
-    /// 2 group words CODE_PANEL integer operations, at about half the rate of [`Kernel::code_gemm`].
-    pub fn code_gather(self, entries: &[CodeEntry], a: &[i32], correction: i32, c: &mut [i32; CODE_PANEL]) {
+    /// 2 group words CODE_PANEL integer operations, at about half the rate of [`CodeKernel::gemm`].
+    pub fn gather(self, entries: &[CodeEntry], a: &[i32], correction: i32, c: &mut [i32; CODE_PANEL]) {
         let words = a.len() / CODE_PANEL;
         assert!(entries.iter().all(|entry| (entry.word as usize) < words));
-        let CodeLayout { strip, .. } = self.code_layout();
-        let a_strip_step = self.code_layout().strip_step(a.len());
-        let gather = CodeGather { entries, strip, a: a.as_ptr(), a_strip_step, correction, c: c.as_mut_ptr() };
+        let layout = self.layout;
+        let a_strip_step = layout.strip_step(a.len());
+        let gather =
+            CodeGather { entries, strip: layout.strip, a: a.as_ptr(), a_strip_step, correction, c: c.as_mut_ptr() };
         // SAFETY: every word's row of the panel is inside, as checked above; a Kernel exists only where its instruction set
         // does.
         unsafe {
-            match self.0 {
+            match self.set {
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx512 if self.code_layout().group == 4 => super::x86::gather_vnni(gather),
+                Set::Avx512 if layout.left_offset == 128 => super::x86::gather_vnni(gather),
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 | Set::Avx2 if layout.group == 4 => super::x86::gather_narrow(gather),
                 #[cfg(target_arch = "x86_64")]
                 Set::Avx512 | Set::Avx2 => super::x86::gather_avx2(gather),
                 #[cfg(target_arch = "aarch64")]
+                Set::Neon if layout.group == 4 => super::aarch64::gather_dot(gather),
+                #[cfg(target_arch = "aarch64")]
                 Set::Neon => super::aarch64::gather(gather),
+                #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+                Set::Wasm if layout.group == 4 => super::wasm::gather_narrow(gather),
                 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
                 Set::Wasm => super::wasm::gather(gather),
+                Set::Scalar | Set::ScalarFused if layout.group == 4 => gather.strips::<OfBytes<OneWord>, 4>(),
                 Set::Scalar | Set::ScalarFused => gather.strips::<OneWord, 4>(),
             }
         }

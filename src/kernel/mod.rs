@@ -23,6 +23,7 @@ mod codes;
 mod gemm;
 mod lanes;
 mod loops;
+mod narrow;
 mod panel;
 mod quantize;
 mod sweep;
@@ -40,7 +41,7 @@ use std::sync::OnceLock;
 
 #[cfg(feature = "blas")]
 pub use blas::{BLAS_VARIABLE, Blas, Panel};
-pub use codes::{CODE_PANEL, CodeEntry, CodeLayout};
+pub use codes::{CODE_PANEL, CodeEntry, CodeKernel, CodeLayout};
 pub use loops::Loops;
 pub use quantize::{CodeDamage, CodeGrid};
 pub(crate) use sweep::GAMMA_FLOOR;

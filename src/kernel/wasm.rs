@@ -8,6 +8,8 @@
 use super::codes::{CodeGather, CodeGemm, Words};
 use super::gemm::Gemm;
 use super::lanes::{Lanes, Twice};
+#[cfg(target_feature = "relaxed-simd")]
+use super::narrow::{Bytes, OfBytes};
 use super::{Isa, Job};
 use core::arch::wasm32::*;
 
@@ -138,6 +140,20 @@ pub(super) unsafe fn gather(gather: CodeGather) {
     gather.strips::<I32x4, 6>();
 }
 
+/// Codes that fit sums of 16 bits: 16 products of 8 bits an instruction.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(never)]
+pub(super) unsafe fn narrow_codes(gemm: CodeGemm) {
+    gemm.narrow_strips::<I32x4, 2, 4>();
+}
+
+/// A sparse column of such codes.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(never)]
+pub(super) unsafe fn gather_narrow(gather: CodeGather) {
+    gather.strips::<OfBytes<I32x4>, 6>();
+}
+
 #[derive(Clone, Copy)]
 struct I32x4(v128);
 
@@ -162,5 +178,18 @@ impl Words for I32x4 {
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
         Self(i32x4_sub(self.0, other.0))
+    }
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+impl Bytes for I32x4 {
+    /// What is relaxed concerns right operands beyond 7 bits and sums beyond 16; neither occurs.
+    #[inline(always)]
+    unsafe fn dot_16(left: Self, right: Self, sums: Self) -> Self {
+        Self(i16x8_add(sums.0, i16x8_relaxed_dot_i8x16_i7x16(right.0, left.0)))
+    }
+    #[inline(always)]
+    unsafe fn add_halves(halves: Self, sums: Self) -> Self {
+        Self(i32x4_add(sums.0, i32x4_extadd_pairwise_i16x8(halves.0)))
     }
 }

@@ -3,6 +3,7 @@
 use super::codes::{CodeGather, CodeGemm, Words};
 use super::gemm::Gemm;
 use super::lanes::{Lanes, Twice};
+use super::narrow::{Bytes, OfBytes};
 use super::{Isa, Job};
 use core::arch::x86_64::*;
 
@@ -273,6 +274,18 @@ pub(super) unsafe fn codes_avx2(gemm: CodeGemm) {
     gemm.strips::<I32x8, 2, 6>();
 }
 
+/// Codes that fit sums of 16 bits, with AVX2: four products a word.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn narrow_codes(gemm: CodeGemm) {
+    gemm.narrow_strips::<I32x8, 2, 6>();
+}
+
+/// A sparse column of such codes.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn gather_narrow(gather: CodeGather) {
+    gather.strips::<OfBytes<I32x8>, 6>();
+}
+
 /// A sparse column of codes with VNNI.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni")]
 pub(super) unsafe fn gather_vnni(gather: CodeGather) {
@@ -336,5 +349,16 @@ impl Words for I32x8 {
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
         Self(_mm256_sub_epi32(self.0, other.0))
+    }
+}
+
+impl Bytes for I32x8 {
+    #[inline(always)]
+    unsafe fn dot_16(left: Self, right: Self, sums: Self) -> Self {
+        Self(_mm256_add_epi16(sums.0, _mm256_maddubs_epi16(left.0, right.0)))
+    }
+    #[inline(always)]
+    unsafe fn add_halves(halves: Self, sums: Self) -> Self {
+        Self(_mm256_add_epi32(sums.0, _mm256_madd_epi16(halves.0, _mm256_set1_epi16(1))))
     }
 }

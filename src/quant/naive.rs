@@ -261,6 +261,12 @@ impl WholeLevels {
         kernel.quantize(self.grid, weights, codes, damage.levels());
     }
 
+    /// The largest magnitude of a code or a residue.
+    pub fn largest(&self) -> u8 {
+        let codes = self.grid.lowest.abs().max(self.grid.highest) as u8;
+        self.residues.iter().flatten().fold(codes, |largest, residue| largest.max(residue.unsigned_abs()))
+    }
+
     /// The residues of codes.
     pub fn residues(&self, codes: &[i8], out: &mut [i8]) {
         match &self.residues {

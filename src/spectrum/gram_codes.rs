@@ -2,16 +2,16 @@
 
 use rayon::prelude::*;
 
-use crate::kernel::{CODE_PANEL, CodeEntry, CodeLayout, Kernel};
+use crate::kernel::{CODE_PANEL, CodeEntry, CodeKernel, CodeLayout, Kernel};
 use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows, triangle_len};
 
 /// Rows to hand in at a time. A multiple of what is packed at a time.
 pub const CODE_SLICE: usize = 1024;
 
-/// Rows packed at a time. Words of two codes are read in narrow strips, and 128 of them, 24 KiB a group of columns, leave
-/// the first-level cache room; words of four are for wide registers, which want long sums: 256, 48 KiB.
+/// Rows packed at a time: 128 words of each column, 24 KiB a group of columns, leave the first-level cache room. But the
+/// wide registers that multiply bytes of all sizes want long sums: 256, 48 KiB.
 fn slice_rows(layout: CodeLayout) -> usize {
-    if layout.group == 2 { CODE_SLICE / 4 } else { CODE_SLICE }
+    if layout.left_offset == 128 { CODE_SLICE } else { 128 * layout.group }
 }
 
 /// Rows whose products always fit 32 bits: 131,071 * 128^2 < 2^31, and as much for twice that of codes and residues.
@@ -41,6 +41,7 @@ const SPARSE: usize = 3;
 pub struct CodeGramBuilder {
     kernel: Kernel,
     n: usize,
+    code_kernel: CodeKernel,
     codes: Packed,
     squares: Sums,
     /// From the first residue on.
@@ -59,8 +60,16 @@ impl CodeGramBuilder {
 
     /// An empty sum for n columns, on a kernel of the caller's choice.
     pub fn with_kernel(kernel: Kernel, n: usize) -> Self {
-        let codes = Packed::new(kernel.code_layout(), n);
-        Self { kernel, n, codes, squares: Sums::new(n), split: None, rows_in_sums: 0 }
+        Self::with_largest(kernel, n, 128)
+    }
+
+    /// An empty sum for n columns of codes and residues of which none is larger in magnitude than `largest`. Kernels that have
+    /// no product of bytes with sums of 32 bits multiply those up to 32 (6 bits) about twice as fast. The sum of larger ones
+    /// is wrong.
+    pub fn with_largest(kernel: Kernel, n: usize, largest: u8) -> Self {
+        let code_kernel = kernel.codes(largest);
+        let codes = Packed::new(code_kernel.layout(), n);
+        Self { kernel, n, code_kernel, codes, squares: Sums::new(n), split: None, rows_in_sums: 0 }
     }
 
     /// Adds k rows of codes: `panel` is row-major \[k, n\].
@@ -83,7 +92,7 @@ impl CodeGramBuilder {
     /// # Cost
     /// As [`CodeGramBuilder::push`]; three times that with residues, where one is not zero.
     pub fn push_panel(&mut self, codes: CodePanel, residues: Option<&[i8]>, k: usize) {
-        let slice = slice_rows(self.kernel.code_layout());
+        let slice = slice_rows(self.code_kernel.layout());
         for first in (0..k).step_by(slice) {
             let depth = slice.min(k - first);
             let residues = residues.map(|data| CodePanel { data, ..codes }.below(first));
@@ -100,11 +109,11 @@ impl CodeGramBuilder {
             }
             self.rows_in_sums = 0;
         }
-        self.codes.pack(self.n, codes, depth);
-        self.squares.add(self.kernel, self.n, &[(&self.codes, &self.codes)], depth);
+        let (kernel, n) = (self.code_kernel, self.n);
+        self.codes.pack(n, codes, depth);
+        self.squares.add(kernel, n, &[(&self.codes, &self.codes)], depth);
         if let Some(residues) = residues {
-            let (kernel, n) = (self.kernel, self.n);
-            let split = self.split.get_or_insert_with(|| Split::new(kernel.code_layout(), n));
+            let split = self.split.get_or_insert_with(|| Split::new(kernel.layout(), n));
             split.add(kernel, n, &self.codes, residues, depth);
         }
         self.rows_in_sums += depth;
@@ -183,7 +192,7 @@ impl Split {
         Self { packed: Packed::new(layout, n), sums: Sums::new(n), single: Vec::new() }
     }
 
-    fn add(&mut self, kernel: Kernel, n: usize, codes: &Packed, residues: CodePanel, depth: usize) {
+    fn add(&mut self, kernel: CodeKernel, n: usize, codes: &Packed, residues: CodePanel, depth: usize) {
         self.packed.pack(n, residues, depth);
         let words = depth.div_ceil(codes.layout.group);
         let nonzero = self.packed.nonzero(words);
@@ -195,7 +204,7 @@ impl Split {
     }
 
     /// Adds R^T C, word by word of R.
-    fn add_single(&mut self, kernel: Kernel, n: usize, codes: &Packed, words: usize) {
+    fn add_single(&mut self, kernel: CodeKernel, n: usize, codes: &Packed, words: usize) {
         let stride = codes.groups.len() * CODE_PANEL;
         self.single.resize(n * stride, 0);
         let rows = self.single.par_chunks_mut(CODE_PANEL * stride).zip(&self.packed.groups);
@@ -204,7 +213,7 @@ impl Split {
             for group in 0..codes.groups.len() {
                 for (row, (entries, correction)) in rows.chunks_exact_mut(stride).zip(&columns) {
                     if let Some(sums) = row[group * CODE_PANEL..].first_chunk_mut() {
-                        kernel.code_gather(entries, codes.left(group), *correction, sums);
+                        kernel.gather(entries, codes.left(group), *correction, sums);
                     }
                 }
             }
@@ -238,9 +247,9 @@ struct Packed {
 #[derive(Clone, Debug)]
 struct Group {
     right: Vec<i32>,
-    /// Left operand where the layout wants another one (codes plus 128); else empty.
+    /// Left operand where the layout wants another one (codes plus an offset); else empty.
     left: Vec<i32>,
-    /// 128 times the column sums of the slice, where the layout wants them taken off; else zero.
+    /// The offset times the column sums of the slice.
     correction: [i32; CODE_PANEL],
 }
 
@@ -249,7 +258,7 @@ impl Packed {
         let words = slice_rows(layout) / layout.group * CODE_PANEL;
         let group = || Group {
             right: vec![0; words],
-            left: vec![0; if layout.left_offset { words } else { 0 }],
+            left: vec![0; if layout.left_offset == 0 { 0 } else { words }],
             correction: [0; CODE_PANEL],
         };
         Self { layout, groups: (0..n.div_ceil(CODE_PANEL)).map(|_| group()).collect() }
@@ -279,7 +288,7 @@ impl Packed {
     /// The left operand of a group.
     fn left(&self, group: usize) -> &[i32] {
         let Group { left, right, .. } = &self.groups[group];
-        if self.layout.left_offset { left } else { right }
+        if self.layout.left_offset == 0 { right } else { left }
     }
 }
 
@@ -292,15 +301,17 @@ impl Group {
             (_, 1) => self.pack_rows::<2>(layout.strip, columns, codes, depth),
             (_, _) => self.pack_columns::<2>(layout.strip, columns, codes, depth),
         };
-        if layout.left_offset {
+        if layout.left_offset != 0 {
+            let offset = i32::from_ne_bytes([layout.left_offset; 4]);
             let step = layout.strip_step(self.right.len());
             for (left, right) in self.left.chunks_exact_mut(step).zip(self.right.chunks_exact(step)) {
                 for (left, right) in left.iter_mut().zip(&right[..words * layout.strip]) {
-                    // A signed byte plus 128 is the byte with its sign bit turned.
-                    *left = right ^ 0x8080_8080_u32 as i32;
+                    // Byte by byte: what is left without the sign bits carries nothing into the next byte.
+                    let low = right & 0x7f7f_7f7f;
+                    *left = low.wrapping_add(offset) ^ (right ^ low);
                 }
             }
-            self.correction = totals.map(|total| 128 * total);
+            self.correction = totals.map(|total| i32::from(layout.left_offset) * total);
         }
     }
 
@@ -320,7 +331,7 @@ impl Group {
         let total = |entries: &[CodeEntry]| -> i32 {
             entries.iter().flat_map(|entry| entry.codes.to_le_bytes()).map(|code| i32::from(code as i8)).sum()
         };
-        let offset = |entries: &[CodeEntry]| if layout.left_offset { 128 * total(entries) } else { 0 };
+        let offset = |entries: &[CodeEntry]| i32::from(layout.left_offset) * total(entries);
         columns
             .into_iter()
             .map(|entries| (offset(&entries), entries))
@@ -416,7 +427,7 @@ impl Sums {
     }
 
     /// Adds A^T B for each pair of packed slices.
-    fn add(&mut self, kernel: Kernel, n: usize, pairs: &[(&Packed, &Packed)], depth: usize) {
+    fn add(&mut self, kernel: CodeKernel, n: usize, pairs: &[(&Packed, &Packed)], depth: usize) {
         let tile_rows = n.div_ceil(TILE);
         let mut cuts: Vec<usize> = (0..tile_rows).step_by(TILE_ROWS_IN_CACHE).collect();
         cuts.push(tile_rows);
@@ -443,7 +454,7 @@ impl Sums {
     }
 }
 
-fn add_part(kernel: Kernel, n: usize, pairs: &[(&Packed, &Packed)], depth: usize, mut part: TileRows<'_, i32>) {
+fn add_part(kernel: CodeKernel, n: usize, pairs: &[(&Packed, &Packed)], depth: usize, mut part: TileRows<'_, i32>) {
     let columns = |index: usize| CODE_PANEL.min(n - index * CODE_PANEL);
     let (first, last) = (part.rows.start * IN_TILE, n.div_ceil(CODE_PANEL).min(part.rows.end * IN_TILE));
     for j in 0..last {
@@ -452,7 +463,7 @@ fn add_part(kernel: Kernel, n: usize, pairs: &[(&Packed, &Packed)], depth: usize
             let corner = j % IN_TILE * CODE_PANEL * TILE + i % IN_TILE * CODE_PANEL;
             for (left, right) in pairs {
                 let group = &right.groups[i];
-                kernel.code_gemm(
+                kernel.gemm(
                     [columns(j), columns(i).next_multiple_of(16), depth.div_ceil(right.layout.group)],
                     left.left(j),
                     &group.right,

@@ -65,14 +65,16 @@ pub fn gram_seconds(m: usize, n: usize) -> f64 {
     })
 }
 
-/// Seconds of the Gram product of 8-bit codes \[m, n\]; with residues, one in `every` words of them is not zero (0: no residues).
+/// Seconds of the Gram product of codes \[m, n\] of so many bits; with residues, one in `every` pairs of them is not zero
+/// (0: no residues).
 #[wasm_bindgen]
-pub fn codes_seconds(m: usize, n: usize, every: usize) -> f64 {
-    let codes: Vec<i8> = bell(m * n).iter().map(|w| (60.0 * w) as i8).collect();
+pub fn codes_seconds(m: usize, n: usize, bits: u8, every: usize) -> f64 {
+    let largest = 1 << (bits - 1);
+    let codes: Vec<i8> = bell(m * n).iter().map(|w| (0.48 * f32::from(largest) * w) as i8).collect();
     let residues: Vec<i8> =
         codes.iter().enumerate().map(|(i, code)| if i.is_multiple_of(2 * every) { code / 2 } else { 0 }).collect();
     best(|| {
-        let mut gram = CodeGramBuilder::new(n);
+        let mut gram = CodeGramBuilder::with_largest(Kernel::selected(), n, largest);
         gram.push_panel(CodePanel::rows(&codes, n), (every > 0).then_some(&residues), m);
         gram.finish_split(1.0, 1e-7);
     })

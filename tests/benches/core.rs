@@ -125,8 +125,8 @@ impl Bench {
 
     fn kernels(&self) {
         println!(
-            "| kernel | peak GF/s | n | Gram f64, 4n rows, GF/s | share | OpenBLAS dsyrk GF/s | codes Gop/s |\n\
-             |---|---|---|---|---|---|---|"
+            "| kernel | peak GF/s | n | Gram f64, 4n rows, GF/s | share | OpenBLAS dsyrk GF/s | 8-bit codes Gop/s | 6-bit |\n\
+             |---|---|---|---|---|---|---|---|"
         );
         let library = Blas::find().ok();
         for kernel in Kernel::available() {
@@ -136,15 +136,17 @@ impl Bench {
                 let w = bell(4 * n * n, n as u64);
                 let flops = 1e-9 * (w.len() * n) as f64;
                 let rate = flops / gram(kernel, &w, n).1;
-                let codes: Vec<i8> = w.iter().map(|x| (60.0 * x) as i8).collect();
-                let codes = flops / code_gram(kernel, &codes, n);
+                let [wide, narrow] = [8, 6].map(|bits| flops / code_gram(kernel, &w, n, bits));
                 let share = 100.0 * rate / peak;
                 let theirs = library.as_ref().filter(|_| kernel == self.kernel).map_or("-".to_owned(), |library| {
                     let (w, mut sum) = (w.iter().map(|x| f64::from(*x)).collect::<Vec<_>>(), vec![0.0; n * n]);
                     let time = best(|| library.add_gram(&w, Panel::Rows, w.len() / n, n, &mut sum));
                     format!("{:.1} ({:.1}x)", flops / time, flops / time / rate)
                 });
-                println!("| {} | {peak:.1} | {n} | {rate:.1} | {share:.0}% | {theirs} | {codes:.0} |", kernel.name());
+                println!(
+                    "| {} | {peak:.1} | {n} | {rate:.1} | {share:.0}% | {theirs} | {wide:.0} | {narrow:.0} |",
+                    kernel.name()
+                );
             }
         }
     }

@@ -82,6 +82,19 @@ fn numpy_arrays_with_sides_are_weights() {
 }
 
 #[test]
+fn windows_of_views_and_compressed_tensors_are_cut_from_the_whole() {
+    for name in ["plain.pth", "deflated.pth", "lpips_alex.pth", "arrays.npz", "deflated.npz"] {
+        let bytes = file(name);
+        let mut count = 0;
+        for tensor in read(name, &bytes).unwrap().tensors.iter().filter(|t| t.shape.len() >= 2) {
+            common::assert_windows_are_cuts(tensor, &bytes[tensor.begin as usize..tensor.end as usize]);
+            count += 1;
+        }
+        assert!(count >= 3, "{name}");
+    }
+}
+
+#[test]
 fn each_fault_is_named() {
     let refused = |name: &str, bytes: &[u8], code: &str, part: &str| {
         let error = read(name, bytes).unwrap_err();
@@ -250,9 +263,13 @@ proptest! {
         if let Ok(header) = read(name, &bytes) {
             for tensor in &header.tensors {
                 let mut values = vec![0.0; tensor.elements() as usize];
-                let decoded = tensor.decode(&bytes[tensor.begin as usize..tensor.end as usize], &mut values);
+                let own = &bytes[tensor.begin as usize..tensor.end as usize];
+                let decoded = tensor.decode(own, &mut values);
                 // What is deflated shows its damage only now.
                 assert!(decoded.is_ok() || name.starts_with("deflated"), "{name} {decoded:?}");
+                if decoded.is_ok() && !values.is_empty() && tensor.columns_together().is_some() {
+                    common::assert_windows_are_cuts(tensor, own);
+                }
             }
         }
     }

@@ -73,6 +73,19 @@ fn every_checkpoint_dequantizes_to_its_tools_bits() {
     assert_eq!(differing, [""; 0]);
 }
 
+#[test]
+fn windows_of_every_checkpoint_are_cut_from_the_whole() {
+    for (name, wanted) in expected() {
+        let bytes = checkpoint(&name);
+        let config = json!({ "quantization": wanted["arguments"] }).to_string();
+        let model = open(&[("model.safetensors", &bytes), ("config.json", config.as_bytes())]).unwrap();
+        for tensor in &model.tensors {
+            let own = tensor.parts().iter().map(|p| &bytes[p.begin as usize..p.end as usize]).collect::<Vec<_>>();
+            common::assert_windows_are_cuts(&tensor.info, &own.concat());
+        }
+    }
+}
+
 /// Compares two models in memory.
 fn compared(original: (Model, &[u8]), quantized: (Model, &[u8]), options: Options) -> Result<PairReport> {
     let limits = Limits { threads: 1, memory: u64::MAX, hard_limit: u64::MAX };

@@ -130,7 +130,7 @@ impl Distances {
         let gram = if is_cka { n.saturating_mul(n).saturating_mul(40) } else { 0 };
         let bytes = stored.saturating_add(elements.saturating_mul(copies)).saturating_add(gram);
         let work = elements as f64 * if is_cka { 4.0 * n as f64 } else { 4.0 };
-        Cost { work, bytes, least: bytes }
+        Cost { work, bytes, least: bytes, why: None }
     }
 
     /// The tensors of a pair in the order in which their bytes are wanted, and whether they are the second model's.

@@ -72,8 +72,9 @@ impl<T: Send + 'static> Flight<T> {
 
     /// Why a task can't fit into memory, if it can't.
     pub fn too_large(&self, task: usize) -> Option<String> {
-        let need = self.costs[task]?.least;
-        (need > self.limits.hard_limit).then(|| self.limits.exceeded_by(need))
+        let Cost { least, why, .. } = self.costs[task]?;
+        let more = why.map_or_else(String::new, |why| format!("; {why}"));
+        (least > self.limits.hard_limit).then(|| self.limits.exceeded_by(least) + &more)
     }
 
     /// Bytes that the tasks in flight may take together: the limit, or what the largest needs alone.
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     fn flight(bytes: &[u64], hard_limit: u64) -> Flight<String> {
-        let cost = |bytes: &u64| Some(Cost { work: *bytes as f64, bytes: *bytes, least: *bytes });
+        let cost = |bytes: &u64| Some(Cost { work: *bytes as f64, bytes: *bytes, least: *bytes, why: None });
         Flight::new(bytes.iter().map(cost).collect(), Limits { threads: 1, memory: 10, hard_limit })
     }
 

@@ -12,7 +12,7 @@ use super::options::Options;
 use super::plan::{Limits, Need, concurrent_levels};
 use super::row::{empty_row, fill};
 use super::trust::{Measured, add_changes};
-use super::weights::{Sides, Source, Weights};
+use super::weights::{Sides, Source, Weights, survey};
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::kernel::Kernel;
@@ -104,7 +104,7 @@ impl LayerTask<'_> {
     pub(super) fn original_of(&self, weights: Weights, operands: Vec<Matrix>) -> Result<Original> {
         let (range, sums) = match &weights {
             Weights::Whole(matrix) => (WeightRange::of(matrix.values()), self.weight_sums(matrix)?),
-            Weights::Stored(stored) => stored.survey().map(|(range, sums)| (range, vec![sums]))?,
+            Weights::Stored(stored) => survey(stored)?,
         };
         if range.is_finite {
             Ok(Original { weights, operands, range, sums })
@@ -292,7 +292,7 @@ impl LayerTask<'_> {
                     let matrix = self.slice(matrix, position)?;
                     self.eigenvalues(Source::Whole(&matrix), grid, damage)?
                 }
-                stored @ Source::Stored(_) => self.eigenvalues(stored, grid, damage)?,
+                Source::Stored(stored, _) => self.eigenvalues(Source::Stored(stored, position), grid, damage)?,
             };
             if let Some(count) = self.layer.combined.as_ref().and_then(|combined| combined.components) {
                 eigenvalues.drain(..eigenvalues.len().saturating_sub(count));

@@ -7,7 +7,7 @@ use super::combine::Combined;
 use super::layer::Choice;
 use super::layers::Layer;
 use super::options::Options;
-use super::weights::can_be_sliced;
+use super::weights::needs_whole;
 use crate::format::TensorInfo;
 use crate::spectrum::backend;
 
@@ -51,6 +51,8 @@ pub(super) struct Cost {
     pub bytes: u64,
     /// Bytes without which it can't be done.
     pub least: u64,
+    /// Why it is not read in slices, if these would fit where the whole does not.
+    pub why: Option<&'static str>,
 }
 
 impl Cost {
@@ -59,7 +61,9 @@ impl Cost {
         let need = Need::new(layer, choices, of, limits);
         let levels = if layer.info.counted { choices.len() } else { 1 };
         let (bytes, least) = (need.bytes(concurrent_levels(&need, limits)), need.bytes(1));
-        (!choices.is_empty()).then(|| Self { work: layer.work() * levels as f64, bytes, least })
+        let would_fit = || Need::sliced(layer, choices, of.0).bytes(1) <= limits.hard_limit;
+        let why = needs_whole(layer, of.0, of.1).filter(|_| least > limits.hard_limit && would_fit());
+        (!choices.is_empty()).then(|| Self { work: layer.work() * levels as f64, bytes, least, why })
     }
 }
 
@@ -137,20 +141,27 @@ pub(super) struct Need {
 }
 
 impl Need {
-    /// Whole where that fits into the memory for all layers in flight. A larger layer is read in slices, unless that would cost
-    /// levels for which there is memory.
+    /// Whole where that fits into the memory for all layers in flight. A larger layer is read in slices if that takes less,
+    /// unless it would cost levels for which there is memory.
     pub fn new(layer: &Layer, choices: &[Choice], of: (&TensorInfo, &Options), limits: &Limits) -> Self {
         let whole = Self::whole(layer, choices, of);
         let bytes = whole.bytes(1);
         let can_wait = whole_levels(layer, choices) && bytes <= limits.hard_limit;
-        if bytes <= limits.memory || can_wait || !can_be_sliced(layer, of.0, of.1) {
+        if bytes <= limits.memory || can_wait || needs_whole(layer, of.0, of.1).is_some() {
             return whole;
         }
-        let (n, _) = layer.gram_shape();
-        let weights = of.0.bytes();
-        // A slice of codes is decoded from 1024 rows.
-        let per_level = level(n as u64).saturating_add((n as u64).saturating_mul(4096));
-        Self { in_slices: true, levels: choices.len(), weights, decoding: weights, per_level }
+        let sliced = Self::sliced(layer, choices, of.0);
+        if sliced.bytes(1) < bytes { sliced } else { whole }
+    }
+
+    /// The weights as they are stored, with what they are inflated to and tables of scales; for each level at once what
+    /// [`level`] says, and a slice in f32, which for codes is of 1024 rows.
+    fn sliced(layer: &Layer, choices: &[Choice], info: &TensorInfo) -> Self {
+        let n = layer.gram_shape().0 as u64;
+        let weights = info.open_bytes();
+        let decoding = weights.max(info.decoding_bytes());
+        let per_level = level(n).saturating_add(n.saturating_mul(4096));
+        Self { in_slices: true, levels: choices.len(), weights, decoding, per_level }
     }
 
     /// The weights in f32, with the file's bytes beside them while they are decoded, and for each level at once what
@@ -182,8 +193,8 @@ impl Need {
         };
         let vectors = if options.vectors { 24 } else { 0 } * (n as u64).saturating_mul(n as u64);
         let of_measures = elements.saturating_mul(4 * copies).saturating_add(vectors);
-        let per_level =
-            [of_whole_levels, of_measures, of_operands].into_iter().fold(level(n as u64), u64::saturating_add);
+        let per_level = [of_whole_levels, of_measures, of_operands];
+        let per_level = per_level.into_iter().fold(level(n as u64), u64::saturating_add);
         Self { in_slices: false, levels: choices.len(), weights, decoding, per_level }
     }
 
@@ -310,7 +321,15 @@ mod tests {
         let looking = Options { errors: true, ..Options::default() };
         assert!(!Need::new(&layer, &naive, (&halves(&layer), &looking), &soft).in_slices);
         let permuted = TensorInfo { storage: Storage::Strided(vec![1, 1000]), ..halves(&layer) };
-        assert!(!Need::new(&layer, &naive, (&permuted, &Options::default()), &soft).in_slices);
+        assert!(Need::new(&layer, &naive, (&permuted, &Options::default()), &soft).in_slices);
+        // One value in 100 of what is read: the whole in f32 is far less.
+        let sparse =
+            TensorInfo { storage: Storage::Strided(vec![400_000, 100]), end: 100 * 8_000_000, ..halves(&layer) };
+        assert!(!Need::new(&layer, &naive, (&sparse, &Options::default()), &soft).in_slices);
+        let cost = |options| Cost::of(&layer, &naive, (&halves(&layer), options), &limits(2, 1, 30_000_000)).unwrap();
+        let (looking_at_it, slices) = (cost(&looking), cost(&Options::default()));
+        assert!(looking_at_it.least > 30_000_000 && slices.least < 30_000_000, "{looking_at_it:?} {slices:?}");
+        assert_eq!((looking_at_it.why, slices.why), (Some("without errors it would be read in slices"), None));
         // Three copies of the weights for the errors.
         let bytes = |options| Need::whole(&layer, &naive, (&halves(&layer), options)).bytes(1);
         assert_eq!(bytes(&looking) - bytes(&Options::default()), 12 * 4_000_000);

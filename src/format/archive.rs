@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::deflate::inflate;
 use super::numpy;
 use super::pytorch::{self, Described, MAX_PICKLE_BYTES};
-use super::tensor::{FileFormat, Header, Storage, TensorInfo};
+use super::tensor::{FileFormat, Header, Storage, TensorInfo, row_major};
 use super::zip::{self, Entry, LOCAL_LEN, Place};
 use crate::error::{Error, Result, quoted};
 use crate::tensor::{Dtype, byte_len};
@@ -222,15 +222,6 @@ pub(super) fn old_pytorch(file: &str, size: u64, prefix: &[u8]) -> Result<Option
     let places = places.into_iter().map(place).collect();
     let tensors = tensors.into_iter().map(|tensor| placed(file, tensor, &places));
     finished(file, tensors.collect::<Result<_>>()?, FileFormat::Pytorch).map(Some)
-}
-
-/// The strides of values one after another.
-fn row_major(shape: &[u64]) -> Option<Vec<u64>> {
-    let mut strides = vec![1_u64; shape.len()];
-    for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i].checked_mul(shape[i])?;
-    }
-    Some(strides)
 }
 
 /// Checks that a tensor's values are in `range`, `offset` values from its beginning on.

@@ -13,6 +13,7 @@ mod reader;
 mod safetensors;
 mod shards;
 mod tensor;
+mod window;
 mod zip;
 
 pub use self::model::{Model, ModelBuilder, ModelFile, Part, TensorEntry};
@@ -21,3 +22,4 @@ pub use self::reader::{Contents, FileReader};
 pub use self::safetensors::{MAX_HEADER_BYTES, header_len, parse_header};
 pub use self::shards::{CountedName, ShardIndex, is_index_name, parse_index, shard_of};
 pub use self::tensor::{FileFormat, Header, Storage, TensorInfo};
+pub use self::window::{StoredTensor, Window};

@@ -5,8 +5,8 @@ use std::fmt;
 
 use safetensors::Dtype;
 
-use super::deflate::inflate;
 use super::packed::Packed;
+use super::window::View;
 use crate::error::{Error, Result, quoted};
 use crate::quant::BlockType;
 use crate::tensor::decode_f32;
@@ -119,36 +119,20 @@ impl TensorInfo {
     /// `bytes` are those of [`super::TensorEntry::parts`], one after another.
     ///
     /// # Errors
-    /// As [`decode_f32`]; [`Error::Format`] if `bytes` or `out` have not the right length, or what is stored makes no sense
-    /// (a group that does not exist).
+    /// As [`decode_f32`]; [`Error::Format`] if there are more or fewer `bytes`, or what is stored makes no sense (a group that
+    /// does not exist); [`Error::Options`] if `out` is not as long as the tensor.
     pub fn decode(&self, bytes: &[u8], out: &mut [f32]) -> Result<()> {
+        if self.storage == Storage::Plain {
+            return decode_f32(self.dtype, bytes, out);
+        }
+        self.check_len(bytes.len())?;
+        if out.len() as u64 != self.elements() {
+            let message = format!("tensor {} has {} values, not {}", quoted(&self.name), self.elements(), out.len());
+            return Err(Error::Options(message));
+        }
         match &self.storage {
-            Storage::Plain => decode_f32(self.dtype, bytes, out),
-            _ if bytes.len() as u64 != self.bytes() || out.len() as u64 != self.elements() => {
-                Err(Error::Format(format!(
-                    "tensor {} of {} values takes {} bytes, not {}",
-                    quoted(&self.name),
-                    self.elements(),
-                    self.bytes(),
-                    bytes.len()
-                )))
-            }
-            Storage::Strided(strides) => self.gather(strides, bytes, out),
-            Storage::Deflated { storage, from, to } => {
-                let len = usize::try_from(*to).map_err(|_| {
-                    Error::Limit(format!("tensor {} is inflated to {to} bytes, too many", quoted(&self.name)))
-                })?;
-                let inflated = inflate(&self.name, bytes, len)?;
-                let (begin, end) = (0, to - from);
-                let values = inflated.get(*from as usize..len).ok_or_else(|| {
-                    Error::Format(format!(
-                        "the compressed data of {} are {} bytes, {to} are needed; download the file again",
-                        quoted(&self.name),
-                        inflated.len()
-                    ))
-                })?;
-                Self { storage: (**storage).clone(), begin, end, ..self.clone() }.decode(values, out)
-            }
+            Storage::Plain | Storage::Strided(_) => View::new(self).decode_all(bytes, out),
+            Storage::Deflated { from, to, .. } => self.inflated().decode(&self.inflate(bytes, *from, *to)?, out),
             Storage::Blocks(kind) => {
                 kind.dequantize(bytes, out);
                 Ok(())
@@ -156,78 +140,31 @@ impl TensorInfo {
             Storage::Packed(packed) => packed.decode(self, bytes, out),
         }
     }
-}
 
-impl TensorInfo {
-    /// Values and bytes of the smallest part that can be decoded by itself; none if that takes other parts of the file.
-    pub fn unit(&self) -> Option<(usize, usize)> {
-        match &self.storage {
-            Storage::Plain => Some((1, self.dtype.bitsize() / 8)).filter(|(_, bytes)| *bytes > 0),
-            Storage::Blocks(kind) => Some(kind.block()),
-            Storage::Strided(_) | Storage::Deflated { .. } | Storage::Packed(_) => None,
-        }
-    }
-
-    /// The values from `first` on, as many as `out` has room for: those of [`TensorInfo::decode`], without the others. `bytes`
-    /// are all of the tensor's.
+    /// Whether there are as many bytes as [`TensorInfo::bytes`] says.
     ///
     /// # Errors
-    /// As [`TensorInfo::decode`]; [`Error::Unsupported`] if its parts can't be decoded by themselves, [`Error::Options`] if
-    /// `first` or the length of `out` is no multiple of [`TensorInfo::unit`].
-    pub fn decode_part(&self, bytes: &[u8], first: usize, out: &mut [f32]) -> Result<()> {
-        let (values, size) = self.unit().ok_or_else(|| {
-            Error::Unsupported(format!("tensor {} can only be decoded as a whole", quoted(&self.name)))
-        })?;
-        if !first.is_multiple_of(values) || !out.len().is_multiple_of(values) {
-            return Err(Error::Options(format!("parts of tensor {} are {values} values", quoted(&self.name))));
+    /// [`Error::Format`] if not.
+    pub(super) fn check_len(&self, len: usize) -> Result<()> {
+        if len as u64 == self.bytes() {
+            return Ok(());
         }
-        let part = bytes.get(first / values * size..).and_then(|rest| rest.get(..out.len() / values * size));
-        let part = part.filter(|_| bytes.len() as u64 == self.bytes()).ok_or_else(|| {
-            Error::Format(format!("tensor {} has not the bytes that its header says", quoted(&self.name)))
-        })?;
-        match &self.storage {
-            Storage::Blocks(kind) => {
-                kind.dequantize(part, out);
-                Ok(())
-            }
-            _ => decode_f32(self.dtype, part, out),
-        }
+        Err(Error::Format(format!(
+            "tensor {} of {} values takes {} bytes, not {len}",
+            quoted(&self.name),
+            self.elements(),
+            self.bytes()
+        )))
     }
+}
 
-    /// A few values at a time: all of them in f32 would take as much again as what they become.
-    fn gather(&self, strides: &[u64], bytes: &[u8], out: &mut [f32]) -> Result<()> {
-        match self.dtype.bitsize() {
-            8 => self.gather_sized::<1>(strides, bytes, out),
-            16 => self.gather_sized::<2>(strides, bytes, out),
-            32 => self.gather_sized::<4>(strides, bytes, out),
-            _ => self.gather_sized::<8>(strides, bytes, out),
-        }
+/// The strides of values one after another; none if there are more of them than a number can say.
+pub(super) fn row_major(shape: &[u64]) -> Option<Vec<u64>> {
+    let mut strides = vec![1_u64; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i].checked_mul(shape[i])?;
     }
-
-    fn gather_sized<const SIZE: usize>(&self, strides: &[u64], bytes: &[u8], out: &mut [f32]) -> Result<()> {
-        const BLOCK: usize = 1024;
-        let values = bytes.as_chunks::<SIZE>().0;
-        let mut index = vec![0_u64; self.shape.len()];
-        let mut block = Vec::with_capacity(BLOCK.min(out.len()) * SIZE);
-        for out in out.chunks_mut(BLOCK) {
-            block.clear();
-            for _ in 0..out.len() {
-                // Less than the number of values: the strides were checked with the header.
-                let at: u64 = index.iter().zip(strides).map(|(i, stride)| i * stride).sum();
-                block.extend_from_slice(&values[at as usize]);
-                // The next index, the last dimension first.
-                for (i, dim) in index.iter_mut().zip(&self.shape).rev() {
-                    *i += 1;
-                    if *i < *dim {
-                        break;
-                    }
-                    *i = 0;
-                }
-            }
-            decode_f32(self.dtype, &block, out)?;
-        }
-        Ok(())
-    }
+    Some(strides)
 }
 
 /// The checked table of contents of one file.

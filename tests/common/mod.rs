@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use heavytail::format::{StoredTensor, TensorInfo, Window};
+
 /// A CSV table: rows by the `name` column, cells by column.
 #[derive(Debug)]
 pub struct Table {
@@ -98,4 +100,28 @@ pub fn noise(place: usize, stream: usize) -> f32 {
     x = (x ^ (x >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     ((x >> 40) as f32 / 8_388_608.0) - 1.0
+}
+
+/// Asserts that windows of a tensor, begun and ended anywhere, hold what the whole holds there.
+pub fn assert_windows_are_cuts(info: &TensorInfo, bytes: &[u8]) {
+    let mut whole = vec![0.0; info.elements() as usize];
+    info.decode(bytes, &mut whole).unwrap();
+    let stored = StoredTensor::new(info, bytes.to_vec()).unwrap();
+    let (rows, cols, positions) = (stored.rows(), stored.cols(), stored.positions());
+    assert_eq!(rows * cols * positions, whole.len());
+    let together = info.columns_together().unwrap();
+    let cut = |share: usize| cols * share / 7 / together * together;
+    for (rows, cols) in [(0..rows, 0..cols), (rows / 3..rows, cut(2)..cut(5)), (0..1, cut(3)..cols), (1..1, 0..cut(6))]
+    {
+        for position in 0..positions {
+            let at = |row: usize, col: usize| whole[(row * stored.cols() + col) * positions + position].to_bits();
+            let wanted: Vec<u32> = rows.clone().flat_map(|row| cols.clone().map(move |col| at(row, col))).collect();
+            let mut found = vec![0.0; wanted.len()];
+            stored.decode(&Window { rows: rows.clone(), cols: cols.clone(), position }, &mut found).unwrap();
+            assert!(found.iter().map(|v| v.to_bits()).eq(wanted), "{} {rows:?} {cols:?} {position}", info.name);
+        }
+    }
+    let outside = Window { rows: 0..1, cols: 0..cols + 1, position: 0 };
+    assert_eq!(stored.decode(&outside, &mut vec![0.0; cols + 1]).unwrap_err().code(), "options");
+    assert_eq!(StoredTensor::new(info, bytes[1..].to_vec()).unwrap_err().code(), "format");
 }

@@ -226,7 +226,7 @@ impl Shared {
         let values = a.info.elements().saturating_add(b.info.elements().saturating_mul(2)).saturating_mul(4);
         let n = layer.map_or(0, |layer| layer.gram_shape().0 as u64);
         let bytes = stored.saturating_add(values).saturating_add(n.saturating_mul(n).saturating_mul(16));
-        Cost { work, bytes, least: bytes }
+        Cost { work, bytes, least: bytes, why: None }
     }
 
     fn empty_row(&self, pair: usize) -> PairRow {

@@ -7,6 +7,7 @@ mod codes;
 mod config;
 mod decode;
 mod recognise;
+mod tables;
 mod words;
 
 use std::fmt;
@@ -15,8 +16,10 @@ use safetensors::Dtype;
 
 pub use self::config::Config;
 pub(super) use self::recognise::assemble;
+pub(super) use self::tables::Tables;
 use super::model::Part;
 use super::tensor::TensorInfo;
+use super::window::Window;
 use crate::error::Result;
 
 /// A tensor that belongs to another one's codes.
@@ -87,7 +90,53 @@ impl Packed {
 
     /// See [`TensorInfo::decode`]: all lengths are right.
     pub(super) fn decode(&self, info: &TensorInfo, bytes: &[u8], out: &mut [f32]) -> Result<()> {
-        decode::decode(self, info, bytes, out)
+        let cols = info.shape.last().copied().unwrap_or(1) as usize;
+        let rows = out.len().checked_div(cols).unwrap_or(0);
+        let window = Window { rows: 0..rows, cols: 0..cols, position: 0 };
+        self.decode_window(info, bytes, &self.tables(info, bytes)?, &window, out)
+    }
+
+    /// The weights of a window within `[rows, cols]`, the columns being the last dimension, row-major. Groups of columns may be
+    /// cut anywhere, pairs of codes in a byte see [`Packed::columns_together`].
+    pub(super) fn decode_window(
+        &self,
+        info: &TensorInfo,
+        bytes: &[u8],
+        tables: &Tables,
+        window: &Window,
+        out: &mut [f32],
+    ) -> Result<()> {
+        decode::decode(self, info, bytes, tables, window, out)
+    }
+
+    /// What all windows of a weight need.
+    ///
+    /// # Errors
+    /// [`crate::Error::Format`] if what is stored makes no sense.
+    pub(super) fn tables(&self, info: &TensorInfo, bytes: &[u8]) -> Result<Tables> {
+        Tables::new(self, info, bytes)
+    }
+
+    /// Bytes that these tables take.
+    pub(super) fn table_bytes(&self, info: &TensorInfo) -> u64 {
+        tables::bytes(self, info)
+    }
+
+    /// Columns that have to be decoded together.
+    pub(super) fn columns_together(&self) -> usize {
+        if matches!(self.layout, Layout::Mxfp4 | Layout::Nvfp4 { .. }) { 2 } else { 1 }
+    }
+
+    /// Its codes, and its pieces, among the bytes of all of them.
+    fn split<'a>(&self, info: &TensorInfo, bytes: &'a [u8]) -> (&'a [u8], Vec<&'a [u8]>) {
+        let (codes, mut bytes) = bytes.split_at((info.end - info.begin) as usize);
+        let mut pieces = Vec::with_capacity(self.pieces.len());
+        for part in self.parts() {
+            let piece;
+            (piece, bytes) = bytes.split_at((part.end - part.begin) as usize);
+            pieces.push(piece);
+        }
+        (codes, pieces)
     }
 }
 

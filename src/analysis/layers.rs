@@ -69,7 +69,7 @@ impl Layer {
     /// If the weights are not the layer's.
     pub fn slice<'a>(&self, weights: &'a Matrix, position: usize) -> Result<Cow<'a, Matrix>> {
         match self.kind {
-            LayerKind::Dense { .. } => Ok(Cow::Borrowed(weights)),
+            LayerKind::Dense { .. } | LayerKind::Conv2d { positions: 1, .. } => Ok(Cow::Borrowed(weights)),
             LayerKind::Conv2d { out, input, positions } => {
                 let values = weights.values().iter().skip(position).step_by(positions).copied().collect();
                 Ok(Cow::Owned(Matrix::new(out, input, values)?))

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::combine::Combined;
 use super::layer::Choice;
-use super::layers::Layer;
+use super::layers::{Layer, LayerKind};
 use super::options::Options;
 use super::weights::needs_whole;
 use crate::format::TensorInfo;
@@ -165,7 +165,7 @@ impl Need {
     }
 
     /// The weights in f32, with the file's bytes beside them while they are decoded, and for each level at once what
-    /// [`level`] says; where a level is not elementwise, also the dequantized weights and, at worst, a byte and a part of a
+    /// [`level`] says; of a convolution also the matrix of one kernel position; where a level is not elementwise, also the dequantized weights and, at worst, a byte and a part of a
     /// scale for each of them. Measures that look at the weights have copies of them, and eigenvectors.
     pub fn whole(layer: &Layer, choices: &[Choice], (info, options): (&TensorInfo, &Options)) -> Self {
         let (n, _) = layer.gram_shape();
@@ -184,6 +184,10 @@ impl Need {
             None => 0,
         };
         let of_whole_levels = if whole_levels(layer, choices) { elements.saturating_mul(6) } else { 0 };
+        let of_position = match layer.kind {
+            LayerKind::Conv2d { positions: 2.., .. } => elements.saturating_mul(4) / layer.info.rf.max(1),
+            _ => 0,
+        };
         // As the level leaves them; in random order; the error, and all bits in order.
         let copies = match options {
             Options { errors: true, .. } => 3,
@@ -193,7 +197,7 @@ impl Need {
         };
         let vectors = if options.vectors { 24 } else { 0 } * (n as u64).saturating_mul(n as u64);
         let of_measures = elements.saturating_mul(4 * copies).saturating_add(vectors);
-        let per_level = [of_whole_levels, of_measures, of_operands];
+        let per_level = [of_position, of_whole_levels, of_measures, of_operands];
         let per_level = per_level.into_iter().fold(level(n as u64), u64::saturating_add);
         Self { in_slices: false, levels: choices.len(), weights, decoding, per_level }
     }

@@ -228,13 +228,20 @@ impl Part<'_> {
     /// `code * scale + bias`, each step rounded to the model's dtype.
     fn mlx(&self, bits: u8, group: usize, out: &mut [f32]) {
         let (across, row_bytes) = (self.width / group, self.codes.len() / self.height);
+        let mut values = [0.0; 256];
+        let values = &mut values[..1 << bits];
         for (row, out) in self.lines(out) {
             let codes = &self.codes[row * row_bytes..][..row_bytes];
             for (index, cols, out) in self.stretches(out, group) {
                 let (bias, scale) = self.zero_and_scale(row * across + index);
-                for (out, col) in out.iter_mut().zip(cols) {
-                    let code = f32::from(code(codes, col * usize::from(bits), bits));
-                    *out = self.rounding.apply(self.rounding.apply(code * scale) + bias);
+                let weight = |code: usize| self.rounding.apply(self.rounding.apply(code as f32 * scale) + bias);
+                let codes = cols.map(|col| usize::from(code(codes, col * usize::from(bits), bits)));
+                // Roundings take longer than all else: one for each code where these are fewer than weights.
+                if values.len() < out.len() {
+                    values.iter_mut().enumerate().for_each(|(code, value)| *value = weight(code));
+                    out.iter_mut().zip(codes).for_each(|(out, code)| *out = values[code]);
+                } else {
+                    out.iter_mut().zip(codes).for_each(|(out, code)| *out = weight(code));
                 }
             }
         }

@@ -72,9 +72,7 @@ impl<T: Send + 'static> Flight<T> {
 
     /// Why a task can't fit into memory, if it can't.
     pub fn too_large(&self, task: usize) -> Option<String> {
-        let Cost { least, why, .. } = self.costs[task]?;
-        let more = why.map_or_else(String::new, |why| format!("; {why}"));
-        (least > self.limits.hard_limit).then(|| self.limits.exceeded_by(least) + &more)
+        self.costs[task]?.excess(&self.limits)
     }
 
     /// Bytes that the tasks in flight may take together: the limit, or what the largest needs alone.

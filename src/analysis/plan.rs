@@ -65,6 +65,12 @@ impl Cost {
         let why = needs_whole(layer, of.0, of.1).filter(|_| least > limits.hard_limit && would_fit());
         (!choices.is_empty()).then(|| Self { work: layer.work() * levels as f64, bytes, least, why })
     }
+
+    /// What is wrong with it, if there is less memory than it needs.
+    pub fn excess(&self, limits: &Limits) -> Option<String> {
+        let more = self.why.map_or_else(String::new, |why| format!("; {why}"));
+        (self.least > limits.hard_limit).then(|| limits.exceeded_by(self.least) + &more)
+    }
 }
 
 /// What is waiting, in flight and finished.

@@ -106,10 +106,11 @@ impl StoredTensor {
         if info.columns_together().is_none() {
             return Err(Error::Unsupported(format!("tensor {} can only be decoded as a whole", quoted(&info.name))));
         }
-        let (info, bytes) = match info.storage {
-            Storage::Deflated { from, to, .. } => (info.inflated().into_owned(), info.inflate(&bytes, from, to)?),
-            _ => (info.clone(), bytes),
+        let bytes = match info.storage {
+            Storage::Deflated { from, to, .. } => info.inflate(&bytes, from, to)?,
+            _ => bytes,
         };
+        let info = info.inflated().into_owned();
         let tables = match &info.storage {
             Storage::Packed(packed) => packed.tables(&info, &bytes)?,
             _ => Tables::default(),
@@ -148,12 +149,7 @@ impl StoredTensor {
         let is_within = window.rows.end <= rows && window.cols.end <= cols && window.position < positions;
         let (height, width) = (window.rows.len(), window.cols.len());
         if !is_within || is_cut(window.cols.start) || is_cut(window.cols.end) || out.len() != height * width {
-            return Err(Error::Options(format!(
-                "tensor {} of {rows} x {cols} has no window of {:?} x {:?}, {together} columns together",
-                quoted(&self.info.name),
-                window.rows,
-                window.cols
-            )));
+            return Err(Error::Options(format!("tensor {} has no such window", quoted(&self.info.name))));
         }
         if out.is_empty() {
             return Ok(());
@@ -184,7 +180,7 @@ pub(super) struct View<'a> {
     down: usize,
     /// The dimensions along a row, and their strides.
     across: &'a [u64],
-    strides: Cow<'a, [u64]>,
+    strides: Vec<u64>,
     /// Whether a row's values are one after another.
     is_dense: bool,
 }
@@ -200,18 +196,12 @@ struct Columns {
 impl<'a> View<'a> {
     /// Of a plain or strided tensor. A single dimension is a row.
     pub fn new(info: &'a TensorInfo) -> Self {
-        let rows = usize::from(info.shape.len() > 1);
         let plain = row_major(&info.shape).unwrap_or_default();
-        let strides = match &info.storage {
-            Storage::Strided(strides) => Cow::Borrowed(&strides[rows..]),
-            _ => Cow::Owned(plain[rows..].to_vec()),
-        };
-        let down = match &info.storage {
-            Storage::Strided(strides) if rows > 0 => strides[0],
-            _ => plain.first().copied().unwrap_or(0),
-        };
-        let across = &info.shape[rows..];
-        let is_dense = across.iter().zip(strides.iter().zip(&plain[rows..])).all(|(d, (a, b))| *d == 1 || a == b);
+        let strides = if let Storage::Strided(strides) = &info.storage { strides } else { &plain };
+        let rows = usize::from(info.shape.len() > 1);
+        let (down, across) = (if rows > 0 { strides[0] } else { 0 }, &info.shape[rows..]);
+        let (strides, plain) = (strides[rows..].to_vec(), &plain[rows..]);
+        let is_dense = (0..across.len()).all(|i| across[i] == 1 || strides[i] == plain[i]);
         Self { dtype: info.dtype, down: down as usize, across, strides, is_dense }
     }
 
@@ -223,19 +213,50 @@ impl<'a> View<'a> {
     }
 
     /// Some columns of some rows, row-major. All are within the tensor, and `bytes` are the tensor's.
+    ///
+    /// Where a row is not one piece of memory, a tile at a time, so that cache lines are read once where values that follow one
+    /// another lie down the columns, and from a near cache where they lie along the rows.
     fn decode(&self, bytes: &[u8], rows: Range<usize>, columns: Columns, out: &mut [f32]) -> Result<()> {
-        match self.dtype.bitsize() {
-            8 => self.decode_sized::<1>(bytes, rows, columns, out),
-            16 => self.decode_sized::<2>(bytes, rows, columns, out),
-            32 => self.decode_sized::<4>(bytes, rows, columns, out),
-            _ => self.decode_sized::<8>(bytes, rows, columns, out),
+        const TALL: usize = 128;
+        const WIDE: usize = 64;
+        let Columns { first, step, count } = columns;
+        if count == 0 {
+            return Ok(());
         }
+        let (size, down) = (self.dtype.bitsize() / 8, self.down);
+        if self.is_dense && step == 1 {
+            for (row, out) in rows.zip(out.chunks_exact_mut(count)) {
+                decode_f32(self.dtype, &bytes[size * (row * down + first)..][..size * count], out)?;
+            }
+            return Ok(());
+        }
+        let copy_column = match size {
+            1 => copy_column::<1>,
+            2 => copy_column::<2>,
+            4 => copy_column::<4>,
+            _ => copy_column::<8>,
+        };
+        let mut tile = vec![0; TALL.min(rows.len()) * WIDE.min(count) * size];
+        for left in (0..count).step_by(WIDE) {
+            let width = WIDE.min(count - left);
+            for top in (0..rows.len()).step_by(TALL) {
+                let tile = &mut tile[..TALL.min(rows.len() - top) * width * size];
+                for col in 0..width {
+                    let at = (rows.start + top) * down + self.offset(first + (left + col) * step);
+                    copy_column(&bytes[size * at..], down, &mut tile[size * col..], width);
+                }
+                for (out, line) in out[top * count..].chunks_mut(count).zip(tile.chunks_exact(width * size)) {
+                    decode_f32(self.dtype, line, &mut out[left..left + width])?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Where a row's value is, counted from the row's first.
     fn offset(&self, mut column: usize) -> usize {
         let mut offset = 0;
-        for (dim, stride) in self.across.iter().zip(&*self.strides).rev() {
+        for (dim, stride) in self.across.iter().zip(&self.strides).rev() {
             let dim = *dim as usize;
             // No more than the number of values: the strides were checked with the header.
             offset += column % dim * *stride as usize;
@@ -243,54 +264,12 @@ impl<'a> View<'a> {
         }
         offset
     }
+}
 
-    /// A tile at a time, so that cache lines are read once where values that follow one another lie down the columns.
-    fn decode_sized<const SIZE: usize>(
-        &self,
-        bytes: &[u8],
-        rows: Range<usize>,
-        Columns { first, step, count }: Columns,
-        out: &mut [f32],
-    ) -> Result<()> {
-        const TALL: usize = 128;
-        const WIDE: usize = 64;
-        if count == 0 {
-            return Ok(());
-        }
-        if self.is_dense && step == 1 {
-            for (row, out) in rows.zip(out.chunks_exact_mut(count)) {
-                decode_f32(self.dtype, &bytes[SIZE * (row * self.down + first)..][..SIZE * count], out)?;
-            }
-            return Ok(());
-        }
-        let (values, down) = (bytes.as_chunks::<SIZE>().0, self.down);
-        let mut tile = vec![[0_u8; SIZE]; TALL.min(rows.len()) * WIDE.min(count)];
-        for left in (0..count).step_by(WIDE) {
-            let width = WIDE.min(count - left);
-            let offsets: Vec<usize> = (left..left + width).map(|i| self.offset(first + i * step)).collect();
-            let is_down = offsets.windows(2).any(|pair| pair[0].abs_diff(pair[1]) > down);
-            for top in (0..rows.len()).step_by(TALL) {
-                let height = TALL.min(rows.len() - top);
-                let tile = &mut tile[..height * width];
-                let first = (rows.start + top) * down;
-                if is_down {
-                    for (col, offset) in offsets.iter().enumerate() {
-                        for row in 0..height {
-                            tile[row * width + col] = values[first + row * down + offset];
-                        }
-                    }
-                } else {
-                    for (row, line) in tile.chunks_exact_mut(width).enumerate() {
-                        for (value, offset) in line.iter_mut().zip(&offsets) {
-                            *value = values[first + row * down + offset];
-                        }
-                    }
-                }
-                for (out, line) in out[top * count..].chunks_mut(count).zip(tile.chunks_exact(width)) {
-                    decode_f32(self.dtype, line.as_flattened(), &mut out[left..left + width])?;
-                }
-            }
-        }
-        Ok(())
+/// Copies values of so many bytes, each `from_step` and `to_step` values from the next, until there is no more room.
+fn copy_column<const SIZE: usize>(from: &[u8], from_step: usize, to: &mut [u8], to_step: usize) {
+    let from = from.as_chunks::<SIZE>().0;
+    for (i, to) in to.as_chunks_mut::<SIZE>().0.iter_mut().step_by(to_step).enumerate() {
+        *to = from[i * from_step];
     }
 }

@@ -158,9 +158,8 @@ impl NaiveGrid {
         if self.scale == 0.0 {
             // The study's script returns such a tensor as it got it: in half precision.
             let round = Self::step_rounding(self.arithmetic);
-            for (out, w) in out.iter_mut().zip(weights) {
-                *out = self.storage.apply(round.apply(*w));
-            }
+            out.copy_from_slice(weights);
+            round.apply_all(out);
         } else if self.arithmetic == Arithmetic::Seed {
             for (out, w) in out.iter_mut().zip(weights) {
                 *out = self.dequantize_half(*w);
@@ -176,11 +175,7 @@ impl NaiveGrid {
                 *out = (code - self.zero_point) * self.scale;
             }
         }
-        if self.storage != Rounding::None && self.scale != 0.0 {
-            for out in out {
-                *out = self.storage.apply(*out);
-            }
-        }
+        self.storage.apply_all(out);
     }
 
     fn dequantize_half(&self, weight: f32) -> f32 {

@@ -224,11 +224,7 @@ impl Scheme {
             let quantizer = &*quantizer;
             let apply = |weights: &[f32], out: &mut [f32]| {
                 quantizer.dequantize(&quantizer.quantize(weights, cols), cols, out);
-                if rounding != Rounding::None {
-                    for value in out {
-                        *value = rounding.apply(*value);
-                    }
-                }
+                rounding.apply_all(out);
             };
             if quantizer.is_by_row(cols) {
                 // Parts whose codes stay in the processor's cache.

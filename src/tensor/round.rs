@@ -43,6 +43,16 @@ impl Rounding {
             }
         }
     }
+
+    /// [`Rounding::apply`] to each value.
+    #[inline(never)]
+    pub fn apply_all(self, values: &mut [f32]) {
+        if self != Rounding::None {
+            for value in values {
+                *value = self.apply(*value);
+            }
+        }
+    }
 }
 
 /// `value` rounded to nearest even with `mantissa` bits after the leading one, and to multiples of

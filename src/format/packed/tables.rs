@@ -1,9 +1,10 @@
 //! Scales, zeros and maps of a packed weight as numbers: what all its windows need.
 
 use super::bits::{code, code_down};
-use super::{Layout, Nested, Packed, Piece};
+use super::{Layout, Nested, Packed, Piece, TensorScale};
 use crate::error::{Error, Result, quoted};
 use crate::format::tensor::TensorInfo;
+use crate::quant::{SmallFloat, power_of_two};
 use crate::tensor::decode_f32;
 
 /// Numbers beside a weight's codes, each in the order in which it is stored; empty where a layout has none, or reads them a
@@ -14,26 +15,25 @@ pub struct Tables {
     pub(super) scales: Vec<f32>,
     /// In the order of the scales: what is subtracted from a code before, or of MLX added behind.
     pub(super) zeros: Vec<f32>,
-    /// The values of the codes, or a single scale of the whole tensor.
+    /// The values of the codes, or of the bytes that say scales.
     pub(super) map: Vec<f32>,
     /// The group of every column.
     pub(super) groups: Vec<u32>,
 }
 
-/// Bytes of the tables of a weight.
+/// Bytes of the tables of a weight, at most: scales and zeros of all groups, and the group of each column.
 pub(super) fn bytes(packed: &Packed, info: &TensorInfo) -> u64 {
-    let len = |index: usize| packed.pieces.get(index).map_or(0, |piece| piece.shape.iter().product::<u64>());
+    if matches!(packed.layout, Layout::Mxfp4 | Layout::Nvfp4 { .. }) {
+        return 0;
+    }
+    let groups = packed.pieces.iter().map(|piece| piece.shape.iter().product::<u64>()).max();
     let cols = info.shape.last().copied().unwrap_or(1);
-    let numbers = match packed.layout {
-        Layout::Gptq { .. } => len(1).saturating_mul(2).saturating_add(cols),
-        Layout::Awq { .. } | Layout::AwqRows { .. } => len(1).saturating_mul(2),
-        Layout::Bnb4 { .. } | Layout::LlmInt8 => len(0),
-        Layout::Ints { .. } => len(0).saturating_mul(2).saturating_add(cols),
-        Layout::Bytes { has_zeros, .. } => len(0).saturating_mul(1 + u64::from(has_zeros)),
-        Layout::Mlx { .. } => len(0).saturating_mul(2),
-        Layout::Mxfp4 | Layout::Mxfp8 | Layout::Nvfp4 { .. } => 0,
-    };
-    numbers.saturating_mul(4)
+    groups.unwrap_or(0).saturating_mul(2).saturating_add(cols).saturating_mul(4)
+}
+
+/// `2^(code - 127)`; 255 is no number.
+fn exponent(code: u8) -> f32 {
+    if code == u8::MAX { f32::NAN } else { power_of_two(i32::from(code) - 127) }
 }
 
 impl Tables {
@@ -44,46 +44,44 @@ impl Tables {
         let stored = Stored { packed, name: &info.name, pieces, rows, cols };
         let mut tables = Self::default();
         match packed.layout {
-            Layout::Gptq { bits, offset, group, has_groups } => {
+            Layout::Gptq { group, has_groups, .. } => {
                 tables.scales = stored.floats(1)?;
-                tables.groups = stored.groups(has_groups.then_some(2), group, tables.scales.len() / rows)?;
-                tables.zeros = stored.gptq_zeros(bits, offset, tables.scales.len());
+                let count = tables.scales.len() / rows;
+                tables.groups = stored.groups(has_groups.then_some(2), group, count)?;
             }
-            Layout::Awq { .. } => {
+            Layout::Awq { group } | Layout::AwqRows { group } => {
                 tables.scales = stored.floats(1)?;
-                tables.zeros =
-                    (0..tables.scales.len()).map(|i| awq_code(stored.pieces[0], rows, i / rows, i % rows)).collect();
-            }
-            Layout::AwqRows { .. } => {
-                tables.scales = stored.floats(1)?;
-                tables.zeros = (0..tables.scales.len()).map(|i| f32::from(code(stored.pieces[0], 4 * i, 4))).collect();
+                tables.groups = stored.groups(None, group, 0)?;
             }
             Layout::Bnb4 { nested, .. } => {
                 tables.map = stored.floats(1)?;
                 tables.scales = stored.bnb_scales(nested)?;
             }
             Layout::LlmInt8 => tables.scales = stored.floats(0)?,
-            Layout::Ints { bits, has_zeros, has_groups, group } => {
+            Layout::Ints { has_zeros, has_groups, group, .. } => {
                 tables.scales = stored.floats(0)?;
                 let count = tables.scales.len() / rows;
                 tables.groups = stored.groups(has_groups.then(|| 1 + usize::from(has_zeros)), group, count)?;
-                // Both codes and zeros are raised by half of their range.
-                let half = f32::from(1_u8 << (bits - 1));
-                let zero = |i: usize| {
-                    if !has_zeros {
-                        return half;
-                    }
-                    code_down(stored.pieces[1], count, i % count, i / count * usize::from(bits), bits).into()
-                };
-                tables.zeros = (0..tables.scales.len()).map(zero).collect();
             }
             Layout::Bytes { has_zeros, .. } => {
                 tables.scales = stored.floats(0)?;
                 tables.zeros = if has_zeros { stored.floats(1)? } else { Vec::new() };
             }
             Layout::Mlx { .. } => (tables.scales, tables.zeros) = (stored.floats(0)?, stored.floats(1)?),
-            Layout::Nvfp4 { .. } if packed.pieces.len() > 1 => tables.map = stored.floats(1)?,
-            Layout::Mxfp4 | Layout::Mxfp8 | Layout::Nvfp4 { .. } => {}
+            Layout::Mxfp4 => tables.map = (0..=u8::MAX).map(exponent).collect(),
+            Layout::Mxfp8 => tables.scales = stored.pieces[0].iter().map(|code| exponent(*code)).collect(),
+            Layout::Nvfp4 { tensor_scale } => {
+                let whole = if packed.pieces.len() > 1 { stored.floats(1)?[0] } else { 1.0 };
+                // A factor of one changes no bit.
+                let scale = |code| match tensor_scale {
+                    TensorScale::Divides => SmallFloat::E4M3.decode(code) / whole,
+                    TensorScale::Multiplies | TensorScale::None => SmallFloat::E4M3.decode(code) * whole,
+                };
+                tables.map = (0..=u8::MAX).map(scale).collect();
+            }
+        }
+        if !tables.groups.is_empty() {
+            tables.zeros = (0..tables.scales.len()).map(|at| stored.zero(at, tables.scales.len())).collect();
         }
         Ok(tables)
     }
@@ -130,15 +128,24 @@ impl Stored<'_> {
         })
     }
 
-    /// Zeros of the groups of each row of the transpose, `[groups, rows]`.
-    fn gptq_zeros(&self, bits: u8, offset: u8, count: usize) -> Vec<f32> {
-        let width = usize::from(bits);
-        let zero_bytes = self.rows * width / 8;
-        let zero = |i: usize| {
-            let group = &self.pieces[0][i / self.rows * zero_bytes..][..zero_bytes];
-            f32::from(code(group, i % self.rows * width, bits)) + f32::from(offset)
-        };
-        (0..count).map(zero).collect()
+    /// The zero that goes with the scale at `at` of `count`, where zeros are codes.
+    fn zero(&self, at: usize, count: usize) -> f32 {
+        let rows = self.rows;
+        match self.packed.layout {
+            Layout::Gptq { bits, offset, .. } => {
+                let (width, bytes) = (usize::from(bits), rows * usize::from(bits) / 8);
+                let group = &self.pieces[0][at / rows * bytes..][..bytes];
+                f32::from(code(group, at % rows * width, bits)) + f32::from(offset)
+            }
+            Layout::Awq { .. } => awq_code(self.pieces[0], rows, at / rows, at % rows).into(),
+            Layout::Ints { bits, has_zeros: true, .. } => {
+                let groups = count / rows;
+                code_down(self.pieces[1], groups, at % groups, at / groups * usize::from(bits), bits).into()
+            }
+            // Codes are raised by half of their range.
+            Layout::Ints { bits, .. } => f32::from(1_u8 << (bits - 1)),
+            _ => code(self.pieces[0], 4 * at, 4).into(),
+        }
     }
 
     /// Scales of the blocks, which may be codes themselves.
@@ -157,10 +164,10 @@ impl Stored<'_> {
 }
 
 /// AWQ's nibble of row `row` in line `line` of the transpose: eight to a word, in an order of their own.
-pub(super) fn awq_code(bytes: &[u8], rows: usize, line: usize, row: usize) -> f32 {
+pub(super) fn awq_code(bytes: &[u8], rows: usize, line: usize, row: usize) -> u8 {
     const ORDER: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
     let at = 8 * (line * (rows / 8) + row / 8) + ORDER[row % 8];
-    f32::from(bytes[at / 2] >> (4 * (at % 2)) & 15)
+    bytes[at / 2] >> (4 * (at % 2)) & 15
 }
 
 /// The length of a group or block, a number out of a file, among `count` values: a longer one holds all of them, and may not

@@ -1,7 +1,7 @@
 //! Exact products of 8-bit codes, summed in 32-bit integers.
 
 use super::narrow::OfBytes;
-use super::{Kernel, Set};
+use super::{Kernel, PORTABLE, Set};
 
 /// Columns in a panel of packed codes.
 pub const CODE_PANEL: usize = 48;
@@ -26,15 +26,16 @@ const NARROW: u8 = 32;
 
 impl CodeLayout {
     /// 16-bit pairs, added in 32 bits.
-    const fn pairs(strip: usize) -> Self {
+    fn pairs(strip: usize) -> Self {
         Self { group: 2, strip, left_offset: 0, words_in_16_bits: 0 }
     }
 
     /// Bytes of magnitude at most `largest`, added in 16 bits as long as they fit: a word's two sums are at most
     /// 2 (2 largest) largest each. The left operand has 7 bits.
-    const fn narrow(strip: usize, largest: u8) -> Self {
+    fn narrow(strip: usize, largest: u8) -> Self {
         let product = 4 * largest as usize * largest as usize;
-        let words_in_16_bits = if product == 0 { usize::MAX } else { i16::MAX as usize / product };
+        // Zeros can go on for ever.
+        let words_in_16_bits = (i16::MAX as usize).checked_div(product).unwrap_or(usize::MAX);
         Self { group: 4, strip, left_offset: largest, words_in_16_bits }
     }
 
@@ -309,6 +310,7 @@ impl CodeKernel {
                 Set::Wasm if layout.group == 4 => super::wasm::narrow_codes(gemm),
                 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
                 Set::Wasm => super::wasm::codes(gemm),
+                Set::Scalar | Set::ScalarFused if !PORTABLE => unreachable!("no such kernel is made"),
                 Set::Scalar | Set::ScalarFused if layout.group == 4 => gemm.narrow_strips::<OneWord, 4, 2>(),
                 Set::Scalar | Set::ScalarFused => gemm.strips::<OneWord, 4, 2>(),
             }
@@ -348,6 +350,7 @@ impl CodeKernel {
                 Set::Wasm if layout.group == 4 => super::wasm::gather_narrow(gather),
                 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
                 Set::Wasm => super::wasm::gather(gather),
+                Set::Scalar | Set::ScalarFused if !PORTABLE => unreachable!("no such kernel is made"),
                 Set::Scalar | Set::ScalarFused if layout.group == 4 => gather.strips::<OfBytes<OneWord>, 4>(),
                 Set::Scalar | Set::ScalarFused => gather.strips::<OneWord, 4>(),
             }

@@ -89,10 +89,10 @@ fn exact(codes: &[i8], m: usize, n: usize) -> Vec<f64> {
     (0..n * n).map(|ij| (0..m).map(|k| at(k, ij / n) * at(k, ij % n)).sum::<i64>() as f64).collect()
 }
 
-/// Codes of every size, and what sums of 16 bits hold the fewest of.
-const LARGEST: [u8; 5] = [128, 32, 31, 7, 1];
+/// Codes of every size, and both sides of the size from which on there are no sums of 16 bits.
+const LARGEST: [u8; 8] = [128, 64, 33, 32, 31, 7, 1, 0];
 
-/// Codes from -largest to largest (127 for 128); every other column has the extremes alone, so that sums are the largest.
+/// Codes from -largest to largest (127 for 128); every other column is an extreme alone, so that sums are the largest.
 fn codes(m: usize, n: usize, seed: u64, largest: u8) -> Vec<i8> {
     let (lowest, highest) = (-i32::from(largest), i32::from(largest.min(127)));
     let code = |(i, x): (usize, u32)| match i % n % 4 {
@@ -179,14 +179,16 @@ fn products_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn long_sums_of_the_largest_codes_do_not_overflow() {
     // 300,000 rows of -128: 4.9e9 is beyond 32 bits, twice over.
-    // And of -32, where sums of 16 bits hold the fewest words.
-    for (kernel, largest) in Kernel::available().into_iter().flat_map(|kernel| [(kernel, 128_u8), (kernel, 32)]) {
-        let panel = vec![largest.wrapping_neg() as i8; 50_000 * 2];
+    // 127 is no zero where 128 is added to the left operand; and of 32 sums of 16 bits hold the fewest words.
+    let cases = [(128, -128_i8), (128, 127), (32, 32)];
+    for (kernel, (largest, code)) in Kernel::available().into_iter().flat_map(|kernel| cases.map(|case| (kernel, case)))
+    {
+        let panel = vec![code; 50_000 * 2];
         let mut gram = CodeGramBuilder::with_largest(kernel, 2, largest);
         for _ in 0..6 {
             gram.push(&panel, 50_000);
         }
-        let square = f64::from(largest).powi(2);
+        let square = f64::from(code).powi(2);
         assert_eq!(gram.finish().to_dense(), vec![300_000.0 * square; 4], "{}", kernel.name());
     }
 }

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 
 use heavytail::analysis::{Analysis, Limits, Next, Options};
 use heavytail::format::{ModelBuilder, header_len, parse_header};
+use heavytail::kernel::Kernel;
 use heavytail::progress::Cancellation;
 use heavytail::report::{ModelReport, RunStatus, Status};
+use heavytail::spectrum::{CodeGramBuilder, CodePanel};
 use safetensors::{Dtype, tensor::TensorView};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -80,4 +82,37 @@ fn errors_carry_their_code_as_name() {
     let error: &js_sys::Error = error.dyn_ref().unwrap();
     assert_eq!(String::from(error.name()), "format");
     assert!(String::from(error.message()).contains("is empty"));
+}
+
+/// The kernels of codes, at the sizes where sums of 16 bits hold the fewest products and the most, against plain sums.
+#[wasm_bindgen_test]
+fn products_of_codes_are_exact() {
+    let (m, n) = (1030, 50);
+    for largest in [128_u8, 33, 32, 7, 1] {
+        let (lowest, highest) = (-i32::from(largest), i32::from(largest.min(127)));
+        let code = |i: usize| match i % n % 4 {
+            1 => lowest as i8,
+            3 => highest as i8,
+            _ => (lowest + ((i * 7919 + i * i % 613) % (highest - lowest + 1) as usize) as i32) as i8,
+        };
+        let codes: Vec<i8> = (0..m * n).map(code).collect();
+        for one_in in [1, 29] {
+            let residue = |i: usize| if i.is_multiple_of(one_in) { code(i + 2) / 2 } else { 0 };
+            let residues: Vec<i8> = (0..m * n).map(residue).collect();
+            let mut gram = CodeGramBuilder::with_largest(Kernel::selected(), n, largest);
+            gram.push_panel(CodePanel::rows(&codes, n), Some(&residues), m);
+            let product = |a: &[i8], b: &[i8], i: usize, j: usize| -> i64 {
+                (0..m).map(|k| i64::from(a[k * n + i]) * i64::from(b[k * n + j])).sum()
+            };
+            let expected = (0..n * n).map(|ij| (ij / n, ij % n)).map(|(i, j)| {
+                let mixed = product(&codes, &residues, i, j) + product(&residues, &codes, i, j);
+                product(&codes, &codes, i, j) as f64 + 0.5 * mixed as f64
+            });
+            assert_eq!(
+                gram.finish_split(1.0, 0.5).to_dense(),
+                expected.collect::<Vec<_>>(),
+                "{largest}, 1 in {one_in}"
+            );
+        }
+    }
 }

@@ -65,9 +65,15 @@ fn compute(kernel: Kernel, reference: &Reference, codes: &[i8]) -> Result<(Compu
     let tiles = gram.finish();
     let mut of_codes = CodeGramBuilder::with_kernel(kernel, reference.cols);
     of_codes.push(codes, reference.rows);
+    // Codes to 6 bits have kernels of their own.
+    let narrow: Vec<i8> = codes.iter().map(|code| code / 4).collect();
+    let mut of_narrow = CodeGramBuilder::with_largest(kernel, reference.cols, 32);
+    of_narrow.push(&narrow, reference.rows);
     // Sums of whole numbers are exact, in floats and in integers.
     let gram = tiles.to_dense();
-    let is_exact = gram == exact_gram(codes, reference.cols) && of_codes.finish().to_dense() == gram;
+    let is_exact = gram == exact_gram(codes, reference.cols)
+        && of_codes.finish().to_dense() == gram
+        && of_narrow.finish().to_dense() == exact_gram(&narrow, reference.cols);
     let eigenvalues = tiled_eigenvalues(kernel, tiles, &|| false).map_err(numeric)?;
     let matrix = Matrix::new(reference.rows, reference.cols, values)?;
     let singular_values = staged_singular_values(kernel, &matrix, None, &|| false, &mut |_| ()).map_err(numeric)?;

@@ -81,6 +81,7 @@ pub fn gram(kernel: Kernel, w: &[f32], n: usize) -> (SymmetricTiles, f64) {
 /// The best time of the Gram product of a matrix \[m, n\] of numbers in (-2, 2) as codes of so many bits.
 pub fn code_gram(kernel: Kernel, w: &[f32], n: usize, bits: u8) -> f64 {
     let largest = 1 << (bits - 1);
+    // Not over the largest.
     let codes: Vec<i8> = w.iter().map(|x| (0.48 * f32::from(largest) * x) as i8).collect();
     best(|| {
         let mut gram = CodeGramBuilder::with_largest(kernel, n, largest);

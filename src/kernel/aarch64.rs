@@ -1,4 +1,5 @@
-//! aarch64: NEON, four 128-bit registers make eight lanes. Every aarch64 processor has it, so nothing is detected.
+//! aarch64: NEON, four 128-bit registers make eight lanes. Every aarch64 processor has it; only the dot
+//! product of bytes is detected.
 
 use super::codes::{CodeGather, CodeGemm, Words};
 use super::gemm::Gemm;
@@ -109,7 +110,7 @@ pub(super) unsafe fn gather(gather: CodeGather) {
     gather.strips::<I32x4, 12>();
 }
 
-/// Codes with the dot product of bytes (FEAT_DotProd: every Apple processor): 16 products an instruction.
+/// Codes with the dot product of bytes (FEAT_DotProd; every Apple Silicon Mac has it): 16 products an instruction.
 pub(super) unsafe fn codes_dot(gemm: CodeGemm) {
     gemm.strips::<Dot, 4, 6>();
 }

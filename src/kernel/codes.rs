@@ -17,11 +17,12 @@ pub struct CodeLayout {
     /// The left operand is unsigned: its codes are stored plus this, and the caller takes so many times the column sums of
     /// the right operand off again. 0: it is signed.
     pub left_offset: u8,
-    /// Products of so many words fit sums of 16 bits, which are added up in 32 bits afterwards; 0: every word's are.
+    /// Products of so many words fit sums of 16 bits, which are added up in 32 bits afterwards; 0: products are added in 32
+    /// bits at once.
     pub words_in_16_bits: usize,
 }
 
-/// The largest magnitude for which sums of 16 bits are worth it: that of 6-bit codes.
+/// The largest magnitude for which sums of 16 bits are worth it: that of 6-bit codes. 63 would still fit the left operand.
 const NARROW: u8 = 32;
 
 impl CodeLayout {
@@ -30,9 +31,10 @@ impl CodeLayout {
         Self { group: 2, strip, left_offset: 0, words_in_16_bits: 0 }
     }
 
-    /// Bytes of magnitude at most `largest`, added in 16 bits as long as they fit: a word's two sums are at most
-    /// 2 (2 largest) largest each. The left operand has 7 bits.
+    /// Bytes of magnitude at most `largest`, added in 16 bits as long as they fit: a word's two sums are of two
+    /// products, each at most (2 largest) largest. The left operand has 7 bits.
     fn narrow(strip: usize, largest: u8) -> Self {
+        debug_assert!(largest <= NARROW);
         let product = 4 * largest as usize * largest as usize;
         // Zeros can go on for ever.
         let words_in_16_bits = (i16::MAX as usize).checked_div(product).unwrap_or(usize::MAX);
@@ -117,8 +119,8 @@ impl CodeGemm {
                 sums[row][vector] = W::load(c.add(row * self.c_step + vector * W::LANES)).sub(correction);
             }
         }
-        let mut a = self.a.add(row / self.strip * self.a_strip_step + row % self.strip);
-        let mut b = self.b.add(column / self.strip * self.b_strip_step + column % self.strip);
+        let mut a = self.a.wrapping_add(row / self.strip * self.a_strip_step + row % self.strip);
+        let mut b = self.b.wrapping_add(column / self.strip * self.b_strip_step + column % self.strip);
         for _ in 0..self.words {
             let mut right = [W::splat(0); VECTORS];
             for vector in 0..VECTORS {
@@ -217,7 +219,7 @@ impl Words for OneWord {
     }
 }
 
-/// The kernels for codes up to a magnitude.
+/// The kernels for codes up to a magnitude. Made only by [`Kernel::codes`], from what the processor has.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeKernel {
     set: Set,
@@ -276,8 +278,8 @@ impl CodeKernel {
             return;
         }
         assert!(rows <= CODE_PANEL && columns <= CODE_PANEL && columns.is_multiple_of(16));
-        assert!(a.len() >= words * CODE_PANEL && b.len() >= words * CODE_PANEL && correction.len() >= columns);
-        assert!(c_step >= columns && c.len() >= (rows - 1) * c_step + columns);
+        assert!(words <= a.len().min(b.len()) / CODE_PANEL && correction.len() >= columns);
+        assert!(c_step >= columns && c.len() >= columns && (rows - 1) <= (c.len() - columns) / c_step);
         let layout = self.layout;
         let gemm = CodeGemm {
             words,
@@ -293,7 +295,7 @@ impl CodeKernel {
             c_step,
             words_in_16_bits: layout.words_in_16_bits,
         };
-        // SAFETY: the lengths are checked above; a Kernel exists only where its instruction set does.
+        // SAFETY: the lengths are checked above; a CodeKernel exists only where its instruction set does.
         unsafe {
             match self.set {
                 #[cfg(target_arch = "x86_64")]
@@ -332,8 +334,8 @@ impl CodeKernel {
         let a_strip_step = layout.strip_step(a.len());
         let gather =
             CodeGather { entries, strip: layout.strip, a: a.as_ptr(), a_strip_step, correction, c: c.as_mut_ptr() };
-        // SAFETY: every word's row of the panel is inside, as checked above; a Kernel exists only where its instruction set
-        // does.
+        // SAFETY: every word's row of the panel is inside, as checked above; a CodeKernel exists only where its instruction
+        // set does.
         unsafe {
             match self.set {
                 #[cfg(target_arch = "x86_64")]

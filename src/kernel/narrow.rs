@@ -62,6 +62,7 @@ impl CodeGemm {
     /// For codes that fit sums of 16 bits.
     #[inline(always)]
     pub unsafe fn narrow_strips<B: Bytes, const VECTORS: usize, const ROWS: usize>(&self) {
+        const { assert!(16 % (VECTORS * B::LANES) == 0, "columns come by sixteens") }
         for column in (0..self.columns).step_by(VECTORS * B::LANES) {
             let mut row = 0;
             while row + ROWS <= self.rows {
@@ -86,8 +87,8 @@ impl CodeGemm {
                 B::load(c).sub(correction).store(c);
             }
         }
-        let mut a = self.a.add(row / self.strip * self.a_strip_step + row % self.strip);
-        let mut b = self.b.add(column / self.strip * self.b_strip_step + column % self.strip);
+        let mut a = self.a.wrapping_add(row / self.strip * self.a_strip_step + row % self.strip);
+        let mut b = self.b.wrapping_add(column / self.strip * self.b_strip_step + column % self.strip);
         let mut left_over = self.words;
         while left_over > 0 {
             let words = left_over.min(self.words_in_16_bits);

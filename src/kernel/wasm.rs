@@ -183,7 +183,7 @@ impl Words for I32x4 {
 
 #[cfg(target_feature = "relaxed-simd")]
 impl Bytes for I32x4 {
-    /// What is relaxed concerns right operands beyond 7 bits and sums beyond 16; neither occurs.
+    /// What is relaxed concerns second operands, here the left one, beyond 7 bits and sums beyond 16; neither occurs.
     #[inline(always)]
     unsafe fn dot_16(left: Self, right: Self, sums: Self) -> Self {
         Self(i16x8_add(sums.0, i16x8_relaxed_dot_i8x16_i7x16(right.0, left.0)))

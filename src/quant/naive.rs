@@ -375,7 +375,9 @@ mod tests {
             for ((q, r), level) in codes.iter().zip(&residues).zip(&expected) {
                 prop_assert_eq!(levels.scale() * f64::from(*q) + levels.unit() * f64::from(*r), f64::from(*level));
                 prop_assert!(r.unsigned_abs() <= 64);
+                prop_assert!(q.unsigned_abs().max(r.unsigned_abs()) <= levels.largest());
             }
+            prop_assert_eq!(levels.largest(), 1 << (bits - 1));
             let mut whole = Damage::default();
             whole.add(&weights, &expected);
             prop_assert_eq!(damage.relative_error(), whole.relative_error());

@@ -8,8 +8,8 @@ use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows, triangle_
 /// Rows to hand in at a time. A multiple of what is packed at a time.
 pub const CODE_SLICE: usize = 1024;
 
-/// Rows packed at a time: 128 words of each column, 24 KiB a group of columns, leave the first-level cache room. But the
-/// wide registers that multiply bytes of all sizes want long sums: 256, 48 KiB.
+/// Rows packed at a time: 128 words of each column, 24 KiB a group of columns, leave the first-level cache room. But
+/// AVX-512 VNNI, the only one with an offset of 128, wants long sums: 256 words, 48 KiB.
 fn slice_rows(layout: CodeLayout) -> usize {
     if layout.left_offset == 128 { CODE_SLICE } else { 128 * layout.group }
 }
@@ -63,9 +63,9 @@ impl CodeGramBuilder {
         Self::with_largest(kernel, n, 128)
     }
 
-    /// An empty sum for n columns of codes and residues of which none is larger in magnitude than `largest`. Kernels that have
-    /// no product of bytes with sums of 32 bits multiply those up to 32 (6 bits) about twice as fast. The sum of larger ones
-    /// is wrong.
+    /// An empty sum for n columns of codes and residues of which none is larger in magnitude than `largest` (residues never
+    /// than 64). AVX2 and relaxed SIMD multiply those up to 32 (6 bits) about half again as fast. The sum of larger ones is
+    /// wrong.
     pub fn with_largest(kernel: Kernel, n: usize, largest: u8) -> Self {
         let code_kernel = kernel.codes(largest);
         let codes = Packed::new(code_kernel.layout(), n);
@@ -301,6 +301,12 @@ impl Group {
             (_, 1) => self.pack_rows::<2>(layout.strip, columns, codes, depth),
             (_, _) => self.pack_columns::<2>(layout.strip, columns, codes, depth),
         };
+        let is_small =
+            |word: &i32| word.to_le_bytes().iter().all(|code| (*code as i8).unsigned_abs() <= layout.left_offset);
+        debug_assert!(
+            layout.words_in_16_bits == 0 || self.right.iter().all(is_small),
+            "codes are larger than was said"
+        );
         if layout.left_offset != 0 {
             let offset = i32::from_ne_bytes([layout.left_offset; 4]);
             let step = layout.strip_step(self.right.len());

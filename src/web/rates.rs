@@ -65,11 +65,12 @@ pub fn gram_seconds(m: usize, n: usize) -> f64 {
     })
 }
 
-/// Seconds of the Gram product of codes \[m, n\] of so many bits; with residues, one in `every` pairs of them is not zero
-/// (0: no residues).
+/// Seconds of the Gram product of codes \[m, n\] of so many bits; with residues in one of `every` places for them, whole
+/// columns where 2 `every` divides n (0: no residues).
 #[wasm_bindgen]
 pub fn codes_seconds(m: usize, n: usize, bits: u8, every: usize) -> f64 {
     let largest = 1 << (bits - 1);
+    // Not over the largest.
     let codes: Vec<i8> = bell(m * n).iter().map(|w| (0.48 * f32::from(largest) * w) as i8).collect();
     let residues: Vec<i8> =
         codes.iter().enumerate().map(|(i, code)| if i.is_multiple_of(2 * every) { code / 2 } else { 0 }).collect();

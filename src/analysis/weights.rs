@@ -85,7 +85,7 @@ pub(super) fn survey(stored: &StoredTensor) -> Result<(Range, Vec<Damage>)> {
     /// where values that follow one another lie down the columns.
     const ROWS: usize = 32;
     let (rows, cols) = (stored.rows(), stored.cols());
-    let step = ROWS * (PASS / (ROWS * cols.max(1))).max(1);
+    let step = ROWS * (PASS / ROWS / cols.max(1)).max(1);
     let (mut range, mut sums) = (None, vec![Damage::default(); stored.positions()]);
     let mut buffer = Vec::new();
     for (position, sums) in sums.iter_mut().enumerate() {

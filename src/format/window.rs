@@ -51,7 +51,8 @@ impl TensorInfo {
                 let (values, _) = kind.block();
                 Some(values).filter(|values| is_matrix && cols.is_multiple_of(*values as u64))
             }
-            Storage::Packed(packed) => Some(packed.columns_together()).filter(|_| is_matrix),
+            // Packed codes lie along the last dimension, even if the ones before it are kernel positions.
+            Storage::Packed(packed) => Some(packed.columns_together()).filter(|_| positions.is_empty()),
         }
     }
 
@@ -90,9 +91,13 @@ impl TensorInfo {
     }
 
     fn sides(&self) -> Sides {
-        let positions = self.shape.get(2..).unwrap_or_default().iter().product::<u64>();
         let side = |index: usize| self.shape.get(index).copied().unwrap_or(1) as usize;
-        Sides { rows: side(0), cols: side(1), positions: positions as usize }
+        // A tensor without elements may have dimensions whose product is beyond all bounds.
+        let positions = match self.elements() {
+            0 => 0,
+            _ => self.shape.get(2..).unwrap_or_default().iter().product::<u64>() as usize,
+        };
+        Sides { rows: side(0), cols: side(1), positions }
     }
 }
 
@@ -158,7 +163,7 @@ impl StoredTensor {
             Storage::Blocks(kind) => {
                 let (values, size) = kind.block();
                 for (row, out) in window.rows.clone().zip(out.chunks_exact_mut(width)) {
-                    let first = (row * cols + window.cols.start) / values * size;
+                    let first = (row * (cols / values) + window.cols.start / values) * size;
                     kind.dequantize(&self.bytes[first..][..width / values * size], out);
                 }
                 Ok(())

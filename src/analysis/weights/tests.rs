@@ -229,6 +229,25 @@ fn slices_of_packed_weights_give_the_bits_of_the_whole() {
     }
 }
 
+/// Codes lie along the last dimension: rows and columns of a kernel's first two are no windows of them.
+#[test]
+fn packed_weights_of_a_kernel_are_decoded_whole() {
+    let state =
+        |shape: &str| format!(r#"{{"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": {shape}}}"#);
+    let (matrix, kernel) = (state("[40, 64]"), state("[40, 64, 1, 1]"));
+    let tensors = "weight U8 1280 1, weight.absmax F32 40, weight.quant_map F32 16";
+    let open = |json: &str| packed(tensors, "", ("weight.quant_state.bitsandbytes__nf4", json.as_bytes()));
+    let (matrix, kernel) = (open(&matrix), open(&kernel));
+    assert_eq!(kernel.0.shape, [40, 64, 1, 1]);
+    assert!(matrix.0.columns_together().is_some() && kernel.0.columns_together().is_none());
+    let decoded = |(info, bytes): &(TensorInfo, Vec<u8>)| {
+        let mut values = vec![0.0; 40 * 64];
+        info.decode(bytes, &mut values).unwrap();
+        values
+    };
+    assert_eq!(decoded(&kernel), decoded(&matrix));
+}
+
 #[test]
 fn a_level_that_looks_at_the_whole_says_what_it_needs() {
     let (layer, tensor) = (Layer::dense(64, 6000), stored(&[64, 6000], &Storage::Plain, Dtype::F16));

@@ -69,7 +69,7 @@ impl CodeGramBuilder {
     pub fn with_largest(kernel: Kernel, n: usize, largest: u8) -> Self {
         let code_kernel = kernel.codes(largest);
         let codes = Packed::new(code_kernel.layout(), n);
-        Self { kernel, n, code_kernel, codes, squares: Sums::new(n), split: None, rows_in_sums: 0 }
+        Self { kernel, n, code_kernel, codes, squares: Sums::default(), split: None, rows_in_sums: 0 }
     }
 
     /// Adds k rows of codes: `panel` is row-major \[k, n\].
@@ -126,32 +126,31 @@ impl CodeGramBuilder {
 
     /// The product s^2 C^T C + s u (C^T R + R^T C): each of the two sums exact, then two products and a sum in f64.
     pub fn finish_split(mut self, scale: f64, unit: f64) -> SymmetricTiles {
+        let (square, cross) = (scale * scale, scale * unit);
         if let Some(split) = &mut self.split {
             split.gather(self.n);
         }
-        let (square, cross) = (scale * scale, scale * unit);
-        let mut tiles = self.squares.finish(self.n);
-        let each = tiles.elements_mut().par_chunks_mut(TILE * TILE);
-        match &self.split {
-            Some(Split { sums: mixed, .. }) => each.enumerate().for_each(|(index, tile)| {
-                let place = index * TILE * TILE..(index + 1) * TILE * TILE;
-                let flushed = mixed.flushed.as_ref().map(|flushed| &flushed.elements()[place.clone()]);
-                for (i, (x, recent)) in tile.iter_mut().zip(&mixed.recent[place]).enumerate() {
-                    let mixed = flushed.map_or(0.0, |flushed| flushed[i]) + f64::from(*recent);
-                    *x = square * *x + cross * mixed;
-                }
-            }),
-            None => each.for_each(|tile| {
-                for x in tile {
-                    *x *= square;
-                }
-            }),
-        }
+        let (mut squares, mut mixed) = (self.squares, self.split.map_or_else(Sums::default, |split| split.sums));
+        let data = if squares.flushed.is_some() {
+            weighted(squares.flush(self.n).elements(), mixed.flush(self.n).elements(), square, cross)
+        } else {
+            squares.grow(self.n);
+            weighted(&squares.recent, &mixed.recent, square, cross)
+        };
+        let mut tiles = SymmetricTiles::from_elements(self.n, data);
         for i in 0..self.n.div_ceil(TILE) {
             self.kernel.mirror(tiles.tile_mut(i, i), TILE, 0, TILE);
         }
         tiles
     }
+}
+
+/// `square` times each sum, and `cross` times each of the mixed ones, if there are any.
+fn weighted<T: Copy + Into<f64>>(sums: &[T], mixed: &[T], square: f64, cross: f64) -> Vec<f64> {
+    if mixed.is_empty() {
+        return sums.iter().map(|sum| square * (*sum).into()).collect();
+    }
+    sums.iter().zip(mixed).map(|(sum, mixed)| square * (*sum).into() + cross * (*mixed).into()).collect()
 }
 
 /// Codes where they lie: that of row k and column c is `data[k * row_step + c * column_step]`, and one of the steps is 1.
@@ -189,7 +188,7 @@ struct Split {
 
 impl Split {
     fn new(layout: CodeLayout, n: usize) -> Self {
-        Self { packed: Packed::new(layout, n), sums: Sums::new(n), single: Vec::new() }
+        Self { packed: Packed::new(layout, n), sums: Sums::default(), single: Vec::new() }
     }
 
     fn add(&mut self, kernel: CodeKernel, n: usize, codes: &Packed, residues: CodePanel, depth: usize) {
@@ -223,14 +222,27 @@ impl Split {
     /// Moves what was multiplied one by one to the sums.
     fn gather(&mut self, n: usize) {
         let single = std::mem::take(&mut self.single);
+        if single.is_empty() {
+            return;
+        }
         let stride = n.next_multiple_of(CODE_PANEL);
-        for (column, row) in single.chunks_exact(stride.max(1)).enumerate() {
-            for (other, x) in row[..n].iter().enumerate() {
-                let (row, column) = (other.max(column), other.min(column));
-                let tile = triangle_len(row / TILE) + column / TILE * TILE * TILE;
-                let sum = &mut self.sums.recent[tile + column % TILE * TILE + row % TILE];
-                // The diagonal is its own transpose.
-                *sum += if row == column { 2 * x } else { *x };
+        let places = (0..n.div_ceil(TILE)).flat_map(|i| (0..=i).map(move |j| (TILE * i, TILE * j)));
+        for ((row, column), tile) in places.zip(self.sums.grow(n).chunks_exact_mut(TILE * TILE)) {
+            let (rows, columns) = (TILE.min(n - row), TILE.min(n - column));
+            let lines = single[column * stride..].chunks_exact(stride);
+            for (sums, line) in tile.chunks_exact_mut(TILE).zip(lines).take(columns) {
+                for (sum, x) in sums.iter_mut().zip(&line[row..row + rows]) {
+                    *sum += x;
+                }
+            }
+            // And the transpose. A cache line of it serves 16 columns.
+            for first in (0..columns).step_by(16) {
+                for (offset, line) in single[row * stride..].chunks_exact(stride).take(rows).enumerate() {
+                    let line = &line[column + first..column + columns.min(first + 16)];
+                    for (sums, x) in tile[first * TILE..].chunks_exact_mut(TILE).zip(line) {
+                        sums[offset] += x;
+                    }
+                }
             }
         }
     }
@@ -419,17 +431,19 @@ fn word_of<const GROUP: usize>(codes: [i8; GROUP]) -> i32 {
 }
 
 /// The lower triangle of a sum of products, tiles as in [`SymmetricTiles`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Sums {
-    /// Sums since the last flush.
+    /// Sums since the last flush; empty until the first.
     recent: Vec<i32>,
     /// Sums flushed before; `None` until the first flush.
     flushed: Option<SymmetricTiles>,
 }
 
 impl Sums {
-    fn new(n: usize) -> Self {
-        Self { recent: vec![0; triangle_len(n.div_ceil(TILE))], flushed: None }
+    /// The sums since the last flush, zero where there are none yet.
+    fn grow(&mut self, n: usize) -> &mut [i32] {
+        self.recent.resize(triangle_len(n.div_ceil(TILE)), 0);
+        &mut self.recent
     }
 
     /// Adds A^T B for each pair of packed slices.
@@ -438,13 +452,13 @@ impl Sums {
         let mut cuts: Vec<usize> = (0..tile_rows).step_by(TILE_ROWS_IN_CACHE).collect();
         cuts.push(tile_rows);
         let least = if n < PARALLEL { usize::MAX } else { 1 };
-        let parts = TileRows::split(&mut self.recent, &cuts);
+        let parts = TileRows::split(self.grow(n), &cuts);
         // The last parts are the largest.
         parts.into_par_iter().rev().with_min_len(least).for_each(|part| add_part(kernel, n, pairs, depth, part));
     }
 
-    /// Moves the 32-bit sums to f64.
-    fn flush(&mut self, n: usize) {
+    /// Moves the 32-bit sums to f64. Returns all of these.
+    fn flush(&mut self, n: usize) -> &SymmetricTiles {
         let flushed = self.flushed.get_or_insert_with(|| SymmetricTiles::zero(n));
         let tiles = flushed.elements_mut().par_chunks_mut(TILE * TILE).zip(self.recent.par_chunks_mut(TILE * TILE));
         tiles.for_each(|(to, from)| {
@@ -452,11 +466,7 @@ impl Sums {
                 *to += f64::from(std::mem::take(from));
             }
         });
-    }
-
-    fn finish(mut self, n: usize) -> SymmetricTiles {
-        self.flush(n);
-        self.flushed.unwrap_or_else(|| SymmetricTiles::zero(n))
+        flushed
     }
 }
 

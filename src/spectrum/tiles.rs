@@ -25,6 +25,15 @@ impl SymmetricTiles {
         Self { n, data: vec![0.0; triangle_len(n.div_ceil(TILE))] }
     }
 
+    /// Takes over all stored elements, in the order described above.
+    ///
+    /// # Panics
+    /// If they are not as many as there must be.
+    pub(super) fn from_elements(n: usize, data: Vec<f64>) -> Self {
+        assert_eq!(data.len(), triangle_len(n.div_ceil(TILE)));
+        Self { n, data }
+    }
+
     /// Takes the lower triangle of a row-major matrix \[n, n\].
     ///
     /// # Panics

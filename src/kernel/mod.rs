@@ -331,17 +331,42 @@ impl Kernel {
         }
     }
 
-    /// One step of a sweep, see [`chase::ChaseStep`]: `block` begins at A\[s, s\], `step` leads to the next column.
+    /// One step of a sweep, see [`chase::ChaseSteps`]: `block` begins at A\[s, s\], `step` leads to the next column.
     pub(crate) fn chase_step(self, block: &mut [f64], step: usize, v: &mut [f64], tau: f64) -> f64 {
         let width = v.len();
         assert!(step >= 2 * width && block.len() >= width * step + 2 * width);
-        let (block, v) = (block.as_mut_ptr(), v.as_mut_ptr());
-        match width {
-            8 => self.run(chase::ChaseStep::<1> { block, step, v, tau }),
-            16 => self.run(chase::ChaseStep::<2> { block, step, v, tau }),
-            24 => self.run(chase::ChaseStep::<3> { block, step, v, tau }),
-            32 => self.run(chase::ChaseStep::<4> { block, step, v, tau }),
+        let (blocks, v, tau) = ([block.as_mut_ptr()], [v.as_mut_ptr()], [tau]);
+        let [tau] = match width {
+            8 => self.run(chase::ChaseSteps::<1, 1> { blocks, step, v, tau }),
+            16 => self.run(chase::ChaseSteps::<2, 1> { blocks, step, v, tau }),
+            24 => self.run(chase::ChaseSteps::<3, 1> { blocks, step, v, tau }),
+            32 => self.run(chase::ChaseSteps::<4, 1> { blocks, step, v, tau }),
             _ => panic!("band width {width}"),
+        };
+        tau
+    }
+
+    /// A step of each of two sweeps, if this processor and width gain by that: else `None`, and nothing is done. `band\[s..\]`
+    /// begins at A\[s, s\] of each, the later one first; `v` holds the two vectors.
+    pub(crate) fn chase_two_steps(
+        self,
+        band: &mut [f64],
+        [first, second]: [usize; 2],
+        step: usize,
+        v: &mut [f64],
+        tau: [f64; 2],
+    ) -> Option<[f64; 2]> {
+        let width = v.len() / 2;
+        let length = width * step + 2 * width;
+        assert!(step >= 2 * width && second + length <= first && first + length <= band.len());
+        let (below, above) = band.split_at_mut(first);
+        let blocks = [above.as_mut_ptr(), below[second..].as_mut_ptr()];
+        let (left, right) = v.split_at_mut(width);
+        let v = [left.as_mut_ptr(), right.as_mut_ptr()];
+        match width {
+            8 => Some(self.run(chase::ChaseSteps::<1, 2> { blocks, step, v, tau })),
+            // Two of these have more vectors than most processors have registers for.
+            _ => None,
         }
     }
 

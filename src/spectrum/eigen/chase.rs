@@ -19,14 +19,15 @@ pub(in crate::spectrum) struct Place {
 }
 
 /// Goes through all steps of all sweeps over a band of order n and half bandwidth b, in an order that keeps the band in the
-/// cache. `step(place, v, tau)` applies the sweep's reflector and replaces it by the next: its vector in `v`, its tau as result.
+/// cache. `step(places, v, taus)` applies the reflectors of one sweep, or of two that do not touch each other's blocks, and
+/// replaces them by the next: their vectors in `v`, one after the other, their taus in `taus`.
 ///
 /// # Source
 /// The grouping as in Haidar, Ltaief, Dongarra: Parallel reduction to condensed forms (2011).
 pub(in crate::spectrum) fn sweep_in_groups(
     [n, width]: [usize; 2],
     poll: Poll,
-    mut step: impl FnMut(Place, &mut [f64], f64) -> f64,
+    mut step: impl FnMut(&[Place], &mut [f64], &mut [f64]),
 ) -> Result<(), EigenError> {
     let sweeps = n.saturating_sub(2);
     let mut vectors = vec![0.0; GROUP * width];
@@ -37,12 +38,19 @@ pub(in crate::spectrum) fn sweep_in_groups(
         let waves = (n - 1 - first).div_ceil(width) + 2 * (group - 1);
         for wave in 0..waves {
             poll.check()?;
-            for (member, v) in vectors.chunks_exact_mut(width).enumerate().take(group) {
-                let Some(position) = wave.checked_sub(2 * member) else { break };
+            let place = |member: usize| {
+                let position = wave.checked_sub(2 * member).filter(|_| member < group)?;
                 let sweep = first + member;
                 let s = sweep + 1 + position * width;
-                if s + 1 < n {
-                    taus[member] = step(Place { sweep, s, is_start: position == 0 }, v, taus[member]);
+                (s + 1 < n).then_some(Place { sweep, s, is_start: position == 0 })
+            };
+            for member in (0..group).step_by(2) {
+                let (v, taus) = (&mut vectors[member * width..], &mut taus[member..]);
+                match (place(member), place(member + 1)) {
+                    (Some(one), Some(other)) => step(&[one, other], &mut v[..2 * width], &mut taus[..2]),
+                    (Some(one), None) => step(&[one], &mut v[..width], &mut taus[..1]),
+                    (None, Some(other)) => step(&[other], &mut v[width..2 * width], &mut taus[1..2]),
+                    (None, None) => {}
                 }
             }
         }
@@ -62,10 +70,24 @@ pub(in crate::spectrum) fn sweep_in_groups(
 /// Lang: A parallel algorithm for reducing symmetric banded matrices to tridiagonal form (1993).
 pub(super) fn tridiagonalize(kernel: Kernel, mut band: Band, poll: Poll) -> Result<(Vec<f64>, Vec<f64>), EigenError> {
     let (n, step) = (band.n, band.step());
-    sweep_in_groups([n, band.width], poll, |Place { sweep, s, is_start }, v, tau| {
-        let (start, index) = (band.index(s, sweep), band.index(s, s));
-        let tau = if is_start { kernel.chase_start(&mut band.data[start..], v) } else { tau };
-        kernel.chase_step(&mut band.data[index..], step, v, tau)
+    sweep_in_groups([n, band.width], poll, |places, v, taus| {
+        for ((place, v), tau) in places.iter().zip(v.chunks_exact_mut(band.width)).zip(&mut *taus) {
+            if place.is_start {
+                let start = band.index(place.s, place.sweep);
+                *tau = kernel.chase_start(&mut band.data[start..], v);
+            }
+        }
+        if let ([one, other], [tau, other_tau]) = (places, &mut *taus) {
+            let blocks = [band.index(one.s, one.s), band.index(other.s, other.s)];
+            if let Some(next) = kernel.chase_two_steps(&mut band.data, blocks, step, v, [*tau, *other_tau]) {
+                [*tau, *other_tau] = next;
+                return;
+            }
+        }
+        for ((place, v), tau) in places.iter().zip(v.chunks_exact_mut(band.width)).zip(taus) {
+            let block = band.index(place.s, place.s);
+            *tau = kernel.chase_step(&mut band.data[block..], step, v, *tau);
+        }
     })?;
     let d = (0..n).map(|i| band.data[band.index(i, i)]).collect();
     let e = (0..n).map(|i| if i + 1 < n { band.data[band.index(i + 1, i)] } else { 0.0 }).collect();

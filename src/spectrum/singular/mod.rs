@@ -6,7 +6,7 @@ mod grid;
 mod triangle;
 
 use self::grid::Grid;
-use super::eigen::chase::{Place, sweep_in_groups};
+use super::eigen::chase::sweep_in_groups;
 use super::eigen::{Cancelled, EigenError, Poll, Stage, exponent_above, power_of_two, scale, tridiagonal};
 use crate::kernel::Kernel;
 use crate::matrix::Matrix;

@@ -127,7 +127,7 @@ impl CodeGemm {
                 right[vector] = W::load(b.add(vector * W::LANES));
             }
             for row in 0..ROWS {
-                let left = W::splat(*a.wrapping_add(row));
+                let left = W::splat(*a.add(row));
                 for vector in 0..VECTORS {
                     sums[row][vector] = W::dot(left, right[vector], sums[row][vector]);
                 }

@@ -118,7 +118,7 @@ impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Job for Blocks<L, VECTOR
         // Several vectors are only ever of eight lanes.
         debug_assert!(VECTORS == 1 || L::LANES == 8);
         let mut ahead = self.ahead;
-        let (mut rows_of_a, mut c) = (self.a, self.c);
+        let (mut a, mut c) = (self.a, self.c);
         for _ in 0..self.count {
             let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
             for row in 0..ROWS {
@@ -126,34 +126,93 @@ impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Job for Blocks<L, VECTOR
                     sums[row][vector] = L::load(c.add(row * self.c_step + vector * L::LANES));
                 }
             }
-            let (mut a, mut b) = (rows_of_a, self.b);
-            for _ in 0..self.depth {
-                let mut right = [L::splat(0.0); VECTORS];
-                for vector in 0..VECTORS {
-                    right[vector] = L::load(b.wrapping_add(vector * self.b_octet_step));
-                }
-                // The hardware's own prefetch leaves a tenth of the speed when B comes from the second-level cache.
-                for vector in 0..VECTORS {
-                    L::prefetch(b.wrapping_add(PREFETCH * self.b_step + vector * self.b_octet_step));
-                }
-                L::prefetch(ahead);
-                ahead = ahead.wrapping_add(self.ahead_step);
-                for row in 0..ROWS {
-                    let left = L::splat(*a.wrapping_add(row * self.a_row_step));
-                    for vector in 0..VECTORS {
-                        sums[row][vector] = left.mul_add(right[vector], sums[row][vector]);
-                    }
-                }
-                a = a.wrapping_add(self.a_depth_step);
-                b = b.wrapping_add(self.b_step);
+            // Smaller blocks are rare.
+            if I::FIXED_STEPS && ROWS >= 4 && self.a_row_step == 1 {
+                self.neighbouring_rows(a, &mut sums);
+            } else if I::FIXED_STEPS && ROWS >= 4 && self.a_depth_step == 1 {
+                self.neighbouring_steps(a, &mut sums);
+            } else {
+                self.steps(a, &mut sums, &mut ahead);
             }
             for row in 0..ROWS {
                 for vector in 0..VECTORS {
                     sums[row][vector].store(c.add(row * self.c_step + vector * L::LANES));
                 }
             }
-            rows_of_a = rows_of_a.wrapping_add(ROWS * self.a_row_step);
+            a = a.wrapping_add(ROWS * self.a_row_step);
             c = c.wrapping_add(ROWS * self.c_step);
+        }
+    }
+}
+
+impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Blocks<L, VECTORS, ROWS> {
+    /// All steps of k of a block.
+    #[inline(always)]
+    unsafe fn steps(&self, mut a: *const f64, sums: &mut [[L; VECTORS]; ROWS], ahead: &mut *const f64) {
+        let mut b = self.b;
+        for _ in 0..self.depth {
+            let right = self.right(b);
+            // The hardware's own prefetch leaves a tenth of the speed when B comes from the second-level cache.
+            for vector in 0..VECTORS {
+                L::prefetch(b.wrapping_add(PREFETCH * self.b_step + vector * self.b_octet_step));
+            }
+            L::prefetch(*ahead);
+            *ahead = ahead.wrapping_add(self.ahead_step);
+            for row in 0..ROWS {
+                let left = L::splat(*a.wrapping_add(row * self.a_row_step));
+                for vector in 0..VECTORS {
+                    sums[row][vector] = left.mul_add(right[vector], sums[row][vector]);
+                }
+            }
+            a = a.wrapping_add(self.a_depth_step);
+            b = b.wrapping_add(self.b_step);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn right(&self, b: *const f64) -> [L; VECTORS] {
+        let mut right = [L::splat(0.0); VECTORS];
+        for vector in 0..VECTORS {
+            right[vector] = L::load(b.wrapping_add(vector * self.b_octet_step));
+        }
+        right
+    }
+
+    /// [`Self::steps`] where A\[r + 1, k\] is the neighbour of A\[r, k\], without prefetching.
+    #[inline(always)]
+    unsafe fn neighbouring_rows(&self, mut a: *const f64, sums: &mut [[L; VECTORS]; ROWS]) {
+        let mut b = self.b;
+        for _ in 0..self.depth {
+            let right = self.right(b);
+            for row in 0..ROWS {
+                let left = L::splat(*a.add(row));
+                for vector in 0..VECTORS {
+                    sums[row][vector] = left.mul_add(right[vector], sums[row][vector]);
+                }
+            }
+            a = a.wrapping_add(self.a_depth_step);
+            b = b.wrapping_add(self.b_step);
+        }
+    }
+
+    /// [`Self::steps`] where A\[r, k + 1\] is the neighbour of A\[r, k\], without prefetching.
+    #[inline(always)]
+    unsafe fn neighbouring_steps(&self, a: *const f64, sums: &mut [[L; VECTORS]; ROWS]) {
+        let mut rows = [a; ROWS];
+        for row in 0..ROWS {
+            rows[row] = a.wrapping_add(row * self.a_row_step);
+        }
+        let mut b = self.b;
+        for _ in 0..self.depth {
+            let right = self.right(b);
+            for row in 0..ROWS {
+                let left = L::splat(*rows[row]);
+                rows[row] = rows[row].wrapping_add(1);
+                for vector in 0..VECTORS {
+                    sums[row][vector] = left.mul_add(right[vector], sums[row][vector]);
+                }
+            }
+            b = b.wrapping_add(self.b_step);
         }
     }
 }

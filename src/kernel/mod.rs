@@ -63,6 +63,9 @@ trait Isa {
     type Oct: Lanes;
     /// Runs the job in a function compiled for this instruction set, out of line.
     unsafe fn call<J: Job>(job: J) -> J::Output;
+    /// Blocks have loops of their own for either step of A being 1: an instruction set whose addresses are a register and a
+    /// constant would spend half as many additions as products otherwise, each waiting for the one before.
+    const FIXED_STEPS: bool = false;
     /// Cuts a product into register blocks of the shape that suits this instruction set.
     unsafe fn strips(gemm: &gemm::Gemm);
 }

@@ -100,7 +100,7 @@ impl CodeGemm {
                     right[vector] = B::load(b.add(vector * B::LANES));
                 }
                 for row in 0..ROWS {
-                    let left = B::splat(*a.wrapping_add(row));
+                    let left = B::splat(*a.add(row));
                     for vector in 0..VECTORS {
                         halves[row][vector] = B::dot_16(left, right[vector], halves[row][vector]);
                     }

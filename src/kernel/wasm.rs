@@ -20,6 +20,7 @@ pub(super) struct Wasm;
 
 impl Isa for Wasm {
     type Oct = Twice<Twice<F64x2>>;
+    const FIXED_STEPS: bool = true;
     #[inline(always)]
     unsafe fn call<J: Job>(job: J) -> J::Output {
         #[inline(never)]

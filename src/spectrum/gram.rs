@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use crate::kernel::{Kernel, Rows, Strided};
 use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows};
 
-/// Rows of W that are packed at a time. A packed group of columns is then 256 x 24 x 8 = 48 KiB.
-pub const SLICE: usize = 256;
+/// Rows of W that are packed at a time. A packed group of columns is then 256 x 24 x 8 = 48 KiB; in the page, which can't ask
+/// for cache lines beforehand, half of that, so that the first-level cache holds more of it.
+pub const SLICE: usize = if cfg!(target_arch = "wasm32") { 128 } else { 256 };
 
 /// Columns packed together: three vectors of eight, the widest register block.
 const GROUP: usize = 24;
@@ -134,7 +135,7 @@ fn multiply_part(kernel: Kernel, n: usize, packed: &[f64], depth: usize, mut par
     let octet = |index: usize| &packed[index * SLICE * 8..];
     let (first, last) = (part.rows.start * IN_TILE, n.div_ceil(GROUP).min(part.rows.end * IN_TILE));
     // In a tile, columns of G are contiguous: its rows i are the vectors, its columns j the broadcast side, eight of them
-    // at a time (16 KiB, half a first-level cache).
+    // at a time (at most 16 KiB, half a first-level cache).
     for j in 0..octets.min(last * GROUP / 8) {
         for i in first.max(j * 8 / GROUP)..last {
             // On the diagonal only from it down.

@@ -6,12 +6,13 @@
  */
 
 const NAME = "heavytail";
-const VERSION = 1;
+/** 1 had a record for each row. */
+const VERSION = 2;
 /** Runs beyond this many are forgotten, the oldest first. */
 const MOST_RUNS = 24;
 /** Rows are written at most this often. */
-const WRITE_EVERY_MS = 500;
-/** And this many in one transaction: the page must answer between two of them. */
+const WRITE_EVERY_MS = 1000;
+/** And about so many in one transaction: the page must answer between two of them. */
 const AT_ONCE = 200;
 
 /**
@@ -28,7 +29,10 @@ const AT_ONCE = 200;
 export class Kept {
   /** @type {Promise<IDBDatabase> | null} */
   #database = null;
-  /** The run whose rows come, what of it isn't written yet, and whether the run itself is. @type {{run: KeptRun, rows: Row[], known: boolean} | null} */
+  /**
+   * The run whose rows come, by layer, the layers whose record isn't written yet, and whether the run itself is.
+   * @type {{run: KeptRun, layers: Map<number, Row[]>, unwritten: Set<number>, known: boolean} | null}
+   */
   #writing = null;
   #timer = 0;
   #failed = false;
@@ -55,9 +59,9 @@ export class Kept {
       if (!run) return null;
       const levels = new Set(run.head.levels.map(({ name }) => name));
       const layers = new Set(run.head.layers.map(({ layer_id }) => layer_id));
-      /** @type {Row[]} */
+      /** @type {Row[][]} */
       const rows = await result(transaction.objectStore("rows").getAll(ofRun(run.id)));
-      return { ...run, rows: rows.filter((row) => levels.has(row.quantization) && layers.has(row.layer_id)) };
+      return { ...run, rows: rows.flat().filter((row) => levels.has(row.quantization) && layers.has(row.layer_id)) };
     } catch {
       return null; // as if there were none
     }
@@ -68,13 +72,19 @@ export class Kept {
     void this.#flush();
     const way = { ...head.settings, quantizations: "", layers: "" };
     const run = { id: JSON.stringify([model, engine, way]), model, engine, head, complete: false, saved: Date.now() };
-    this.#writing = { run, rows: [], known: false };
+    this.#writing = { run, layers: new Map(), unwritten: new Set(), known: false };
   }
 
   /** @param {Row[]} rows */
   add(rows) {
     if (!this.#writing || this.#failed) return;
-    this.#writing.rows.push(...rows);
+    const { layers, unwritten } = this.#writing;
+    for (const row of rows) {
+      const known = layers.get(row.layer_id);
+      if (known) known.push(row);
+      else layers.set(row.layer_id, [row]);
+      unwritten.add(row.layer_id);
+    }
     this.#timer ||= setTimeout(() => void this.#flush(), WRITE_EVERY_MS);
   }
 
@@ -87,7 +97,7 @@ export class Kept {
 
   /** Forgets everything. */
   async clear() {
-    this.#writing?.rows.splice(0);
+    this.#writing?.unwritten.clear();
     this.#writing = null;
     try {
       const transaction = (await this.#open()).transaction(["runs", "rows"], "readwrite");
@@ -105,16 +115,16 @@ export class Kept {
     clearTimeout(this.#timer);
     this.#timer = 0;
     const writing = this.#writing;
-    if (!writing || (writing.rows.length === 0 && !last) || this.#failed) return;
+    if (!writing || (writing.unwritten.size === 0 && !last) || this.#failed) return;
     try {
       do {
-        const rows = writing.rows.splice(0, AT_ONCE);
-        const ends = last && writing.rows.length === 0;
+        const layers = taken(writing);
+        const ends = last && writing.unwritten.size === 0;
         // With its list of layers a run is larger than many rows: it is written with the first and the last of them.
         const run = writing.known && !ends ? null : { ...writing.run, complete: ends && writing.run.complete };
         writing.known = true;
-        await this.#write(writing.run.id, run, rows);
-      } while (writing.rows.length > 0);
+        await this.#write(writing.run.id, run, layers);
+      } while (writing.unwritten.size > 0);
       if (last && this.#writing === writing) this.#writing = null; // with its list of layers
     } catch (error) {
       this.#failed = true;
@@ -123,22 +133,25 @@ export class Kept {
     }
   }
 
-  /** @param {string} id of the run @param {KeptRun | null} run if it has changed @param {Row[]} rows */
-  async #write(id, run, rows) {
+  /** @param {string} id of the run @param {KeptRun | null} run if it has changed @param {[number, Row[]][]} layers */
+  async #write(id, run, layers) {
     const database = await this.#open();
     const transaction = database.transaction(["runs", "rows"], "readwrite", { durability: "relaxed" });
     const written = done(transaction);
     const runs = transaction.objectStore("runs");
     const store = transaction.objectStore("rows");
-    if (run) runs.put({ ...run, saved: Date.now() });
-    for (const row of rows) store.put(row, [id, row.layer_id, row.quantization, row.name, row.slice_id ?? 0]);
-    const all = runs.index("saved").getAllKeys();
-    all.onsuccess = () => {
-      for (const old of all.result.slice(0, -MOST_RUNS)) {
-        runs.delete(old);
-        store.delete(ofRun(String(old)));
-      }
-    };
+    // A record a layer: what a request costs, here and in the browser's own processes, is more than what a row takes.
+    for (const [layer, rows] of layers) store.put(rows, [id, layer]);
+    if (run) {
+      runs.put({ ...run, saved: Date.now() });
+      const all = runs.index("saved").getAllKeys();
+      all.onsuccess = () => {
+        for (const old of all.result.slice(0, -MOST_RUNS)) {
+          runs.delete(old);
+          store.delete(ofRun(String(old)));
+        }
+      };
+    }
     await written;
   }
 
@@ -146,10 +159,12 @@ export class Kept {
     this.#database ??= new Promise((resolve, reject) => {
       const request = indexedDB.open(NAME, VERSION);
       request.onupgradeneeded = () => {
-        const runs = request.result.createObjectStore("runs", { keyPath: "id" });
+        const database = request.result;
+        for (const old of [...database.objectStoreNames]) database.deleteObjectStore(old);
+        const runs = database.createObjectStore("runs", { keyPath: "id" });
         runs.createIndex("model", "model");
         runs.createIndex("saved", "saved");
-        request.result.createObjectStore("rows");
+        database.createObjectStore("rows");
       };
       request.onsuccess = () => {
         // another tab with a newer page wants to change the database
@@ -161,6 +176,25 @@ export class Kept {
     });
     return this.#database;
   }
+}
+
+/**
+ * Layers that are to be written now, with all their rows.
+ * @param {{layers: Map<number, Row[]>, unwritten: Set<number>}} writing
+ * @returns {[number, Row[]][]}
+ */
+function taken({ layers, unwritten }) {
+  /** @type {[number, Row[]][]} */
+  const found = [];
+  let rows = 0;
+  for (const layer of unwritten) {
+    if (rows >= AT_ONCE) break;
+    const all = layers.get(layer) ?? [];
+    unwritten.delete(layer);
+    found.push([layer, all]);
+    rows += all.length;
+  }
+  return found;
 }
 
 /** All rows of a run. @param {string} id */

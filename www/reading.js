@@ -7,7 +7,7 @@
 import { bytes, sleep } from "./bytes.js";
 
 /** Pause before asking again when all that memory allows is in flight. */
-const WAIT_MS = 20;
+const WAIT_MS = 50;
 
 /**
  * A stretch of a file; `model` says of which list of files, of the first if nothing.
@@ -37,7 +37,8 @@ export async function compute(run, sources, step) {
         continue;
       }
       // What is finished is taken while the next bytes are still on their way.
-      const read = await Promise.race([reading[0]?.read ?? sleep(WAIT_MS), sleep(WAIT_MS)]);
+      const rest = sleep(WAIT_MS);
+      const read = await (reading.length > 0 ? Promise.race([reading[0].read, rest]) : rest);
       if (read) give(run, reading.shift()?.task ?? 0, read);
       step();
     }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe } from "node:test";
 import { onPage, stage } from "./frame.mjs";
 import { eventually } from "./page.mjs";
-import { matrix, safetensors } from "./safetensors.mjs";
+import { matrix, safetensors, weights } from "./safetensors.mjs";
 
 const LAYERS = 40;
 const SIDE = 320;
@@ -95,6 +95,23 @@ describe("results in this browser", () => {
     await page.give(path);
     await lookedFor(page);
     assert.equal(await page.runStatus(), "none");
+  });
+
+  onPage("are all rows of a convolution whose kernel positions have one each", async (page) => {
+    const path = join(stage.folder, "kernel.safetensors");
+    await writeFile(path, safetensors([{ name: "conv.weight", shape: [32, 24, 2, 2], data: weights(32 * 4, 24, 1) }]));
+    await page.give(path);
+    await page.page.click("#more-settings > summary");
+    await page.page.uncheck("#pool");
+    await page.analyze();
+    const report = await page.download("report.json");
+    const { rows } = JSON.parse(report);
+    assert.deepEqual(new Set(rows.map(({ measures }) => measures.slice_id)), new Set([0, 1, 2, 3]));
+    await page.keeps(rows.length);
+    await reload(page);
+    await page.give(path);
+    await page.page.waitForSelector("body[data-run=complete]");
+    assert.ok((await page.download("report.json")).equals(report));
   });
 
   onPage("can't be kept when storage is full: the page says so and goes on", async (page) => {

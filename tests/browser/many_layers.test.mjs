@@ -76,6 +76,7 @@ describe("2,000 layers at 8 levels", () => {
         const inside = Array.from(element.querySelectorAll("tbody tr:not(.spacer)")).filter((row) => row.getBoundingClientRect().bottom > top + 40 && row.getBoundingClientRect().top < bottom);
         return inside.map((row) => row.cells[0].textContent);
       }, share);
+    await box.scrollIntoViewIfNeeded(); // out of sight it doesn't scroll
     for (const at of [300, 599, 20]) {
       // again if need be: how high the whole is is known a frame after the run begins
       await eventually(async () => {
@@ -86,6 +87,14 @@ describe("2,000 layers at 8 levels", () => {
       assert.ok((await names()).every(([index, name], i, all) => name === `layers.${index - 2}` && (i === 0 || index === all[i - 1][0] + 1)), "rows stand in order, and know their place");
     }
     await page.settled();
+    // the page is left and narrowed, and come back to
+    await scrolled(0.5);
+    const before = await names();
+    await page.page.evaluate(() => scrollTo({ top: 0, behavior: "instant" }));
+    await eventually(async () => assert.equal(await box.evaluate((element) => element.scrollTop), 0));
+    await page.page.setViewportSize({ width: 1100, height: 900 });
+    await box.scrollIntoViewIfNeeded();
+    await eventually(async () => assert.deepEqual(await names(), before));
     assert.equal(await page.page.getAttribute("#layers-table", "aria-rowcount"), "601");
     assert.deepEqual(await page.page.$$eval("#layers-table tbody .pending", (cells) => cells.length), 0, "rows in the page are filled");
     await page.page.fill("#layer-filter", "layers.59");

@@ -195,9 +195,9 @@ class Page {
       const wait = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
       const database = await wait(indexedDB.open("heavytail"));
       const transaction = database.transaction(["runs", "rows"]);
-      const [rows, runs] = await Promise.all([wait(transaction.objectStore("rows").count()), wait(transaction.objectStore("runs").getAll())]);
+      const [layers, runs] = await Promise.all([wait(transaction.objectStore("rows").getAll()), wait(transaction.objectStore("runs").getAll())]);
       database.close();
-      return { rows, complete: runs.filter(({ complete }) => complete).length };
+      return { rows: layers.flat().length, complete: runs.filter(({ complete }) => complete).length };
     });
   }
 

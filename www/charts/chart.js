@@ -7,6 +7,8 @@ import { dark, palette } from "./palette.js";
 /** While rows stream in, a chart is redrawn at most this often; one that is out of sight once they have stopped for so long. */
 const REDRAW_MS = 1000;
 const UNSEEN_MS = 3000;
+/** What is so close to the window is drawn before it is seen, but only what is seen is drawn again and again. */
+const NEAR = "200px";
 /** Frames without news after which a chart asks for no more of them: each is work for the whole page, which a core that computes has to do. */
 const STILL_FRAMES = 1;
 /** And so that drawing it takes no more than this share of the time: there are several. */
@@ -53,6 +55,7 @@ export function chart(id, label, option, height, pick, pickPlace) {
   let life = 0;
   let timer = 0;
   let width = 0;
+  let near = false;
   let seen = false;
   let cost = 0;
 
@@ -65,6 +68,7 @@ export function chart(id, label, option, height, pick, pickPlace) {
   function prepare(echarts) {
     drawn = echarts.init(canvas);
     drawn.getZr().setSleepAfterStill(STILL_FRAMES);
+    drawn.on("finished", () => drawn.getZr().animation.stop()); // whatever changes it starts that again
     if (pick) drawn.on("click", pick);
     if (pickPlace) {
       drawn.getZr().on("click", ({ offsetX, offsetY }) => {
@@ -113,9 +117,9 @@ export function chart(id, label, option, height, pick, pickPlace) {
     canvas.replaceChildren();
   });
 
-  /** @param {boolean} [now] if it is in sight; else soon */
+  /** @param {boolean} [now] if it is in sight, or nearly; else soon */
   function redraw(now = false) {
-    if (now && seen) {
+    if (now && near) {
       clearTimeout(timer);
       timer = setTimeout(draw, 0);
     } else if (!seen) {
@@ -144,11 +148,16 @@ export function chart(id, label, option, height, pick, pickPlace) {
   new ResizeObserver(() => {
     if (canvas.clientWidth !== width) redraw(true);
   }).observe(canvas);
-  new IntersectionObserver(([{ isIntersecting }]) => {
-    const comes = isIntersecting && !seen;
-    seen = isIntersecting;
-    if (comes && timer !== 0) redraw(true);
-  }, { rootMargin: "200px" }).observe(canvas);
+  /** @param {string} rootMargin @param {(isInside: boolean) => void} tell */
+  function watch(rootMargin, tell) {
+    new IntersectionObserver((entries) => {
+      const { isIntersecting } = entries[entries.length - 1];
+      tell(isIntersecting);
+      if (isIntersecting && timer !== 0) redraw(true);
+    }, { rootMargin }).observe(canvas);
+  }
+  watch(NEAR, (isInside) => (near = isInside));
+  watch("0px", (isInside) => (seen = isInside));
   dark.addEventListener("change", () => redraw(true));
 
   return { element, redraw };

@@ -8,8 +8,6 @@ import { spark } from "./spark.js";
 import { headings, terms } from "./table.js";
 import { COMPARISON, EVIDENCE } from "./terms.js";
 
-/** Sparks are redrawn at most this often while rows stream in. */
-const SPARKS_MS = 500;
 const [ERROR, ALPHA] = ["relative_error", "alpha"].map((key) => METRICS.find((metric) => metric.key === key) ?? METRICS[0]);
 
 /** A row a level, there from the start, filled as layers finish. */
@@ -21,7 +19,7 @@ export function comparisonTable() {
   /** @type {Rows | null} */
   let rows = null;
   let columns = COMPARISON;
-  let timer = 0;
+  let frame = 0;
   const table = make("table", { className: "data comparison", id: "comparison" });
   const meanings = make("div");
   const element = edges(make("div", { className: "box", tabIndex: 0, role: "region", "aria-label": "Comparison of levels, scrolls sideways" }, table));
@@ -37,7 +35,7 @@ export function comparisonTable() {
   }
 
   function redraw() {
-    timer = 0;
+    frame = 0;
     if (!rows) return;
     const found = rows;
     const layers = found.head.layers.filter(({ counted }) => counted);
@@ -79,7 +77,7 @@ export function comparisonTable() {
     /** @param {Row[]} finished */
     add(finished) {
       rows?.add(finished);
-      if (timer === 0) timer = setTimeout(redraw, SPARKS_MS);
+      if (frame === 0) frame = requestAnimationFrame(redraw); // with what else the rows change: another frame would paint the page again
     },
     /** @param {ComparisonRow[]} comparison */
     show(comparison) {

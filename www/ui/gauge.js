@@ -6,6 +6,8 @@ import { about, clock, whole } from "./numbers.js";
 /** Before this, the rate seen so far says little about the time left. */
 const MIN_SECONDS = 2;
 const MIN_FRACTION = 0.005;
+/** So often the time is told anew when nothing else is. */
+const TICK_MS = 500;
 /** A screen reader hears of the progress at these steps only. */
 const ANNOUNCED = 0.25;
 
@@ -52,6 +54,13 @@ export function gauge(id, work, noun) {
     }
   }
 
+  /** Now, and when nothing is heard for a while: a clock of its own would paint the page once more between two news. */
+  function tick() {
+    clearTimeout(ticking);
+    if (was) ticking = setTimeout(tick, TICK_MS);
+    write();
+  }
+
   return {
     elements: [make("div", { className: "gauge" }, bar, text), spoken],
     /** @param {Measured | null} shown @param {boolean} running */
@@ -63,10 +72,8 @@ export function gauge(id, work, noun) {
       } else if (was && !running && run) spoken.textContent = run.status === "complete" ? `${work} complete` : `${work} stopped, finished rows are kept`;
       run = shown;
       was = running;
-      clearInterval(ticking);
-      if (running) ticking = setInterval(write, 500);
-      write();
+      tick();
     },
-    progress: write,
+    progress: tick,
   };
 }

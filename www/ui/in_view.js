@@ -12,6 +12,8 @@ export function inView(element, tell) {
   let told = "";
   const look = () => {
     timer = 0;
+    const all = element.getBoundingClientRect();
+    if (all.bottom <= 0 || all.top >= innerHeight) return; // to ask for the place of each would lay them out
     const layers = new Set();
     for (const row of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("tr[data-layer]"))) {
       const box = row.closest(".box")?.getBoundingClientRect();

@@ -15,6 +15,7 @@
 #![allow(clippy::wildcard_imports, reason = "intrinsics are many, and named for what they are")]
 #![allow(clippy::inline_always, reason = "a kernel must be inlined into the function compiled for its instruction set")]
 
+mod allocate;
 #[cfg(feature = "blas")]
 mod blas;
 mod bulge;

@@ -29,6 +29,7 @@ pub(super) enum Weights {
 /// Why the levels that work weight by weight need all weights at once, if they do: something that was asked for looks at more
 /// of them than a Gram product does, or they can't be decoded slice by slice.
 pub(super) fn needs_whole(layer: &Layer, info: &TensorInfo, options: &Options) -> Option<&'static str> {
+    const { assert!(SLICE.is_multiple_of(256), "slices are of whole blocks") }
     let can_be_cut = info.columns_together().is_some_and(|together| SLICE.is_multiple_of(together));
     let reasons = [
         (layer.combined.is_some(), "a matrix made of several tensors is not read in slices"),

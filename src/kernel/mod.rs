@@ -211,6 +211,17 @@ impl Kernel {
         !matches!(self.name(), "scalar" | "simd128")
     }
 
+    /// How the operands of a Gram product suit this processor.
+    pub(crate) fn gram_layout(self) -> GramLayout {
+        match self.0 {
+            // Two blocks of six rows; half as deep, so that the first-level cache holds it: there is no asking beforehand.
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Set::Wasm => GramLayout { width: 24, depth: 128, rows: 12 },
+            // Each operand is read front to back.
+            _ => GramLayout { width: 8, depth: 256, rows: 8 },
+        }
+    }
+
     fn run<J: Job>(self, job: J) -> J::Output {
         // SAFETY: a Kernel exists only where `available` found its instruction set; the functions below, which make the
         // jobs, have checked that every pointer covers what the job touches.
@@ -350,7 +361,7 @@ impl Kernel {
         tau
     }
 
-    /// A step of each of two sweeps, if this processor and width gain by that: else `None`, and nothing is done. `band\[s..\]`
+    /// A step of each of two sweeps, if bands of this width gain by that: else `None`, and nothing is done. `band\[s..\]`
     /// begins at A\[s, s\] of each, the later one first; `v` holds the two vectors.
     pub(crate) fn chase_two_steps(
         self,
@@ -395,6 +406,17 @@ impl Kernel {
         let length = d.len();
         self.run(sweep::Sweeps { d: d.as_mut_ptr(), e2: e2.as_mut_ptr(), length, shifts });
     }
+}
+
+/// How columns of a Gram product are packed, and how many of them are multiplied at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GramLayout {
+    /// Columns side by side: 8 or 24.
+    pub width: usize,
+    /// Rows packed at a time.
+    pub depth: usize,
+    /// Columns that are the left operand at a time: a divisor of the width.
+    pub rows: usize,
 }
 
 /// A matrix read one element at a time: A\[r, k\] is `data[r * row_step + k * depth_step]`.

@@ -2,12 +2,11 @@
 
 use rayon::prelude::*;
 
-use crate::kernel::{Kernel, Rows, Strided};
+use crate::kernel::{GramLayout, Kernel, Rows, Strided};
 use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows};
 
-/// Rows of W that are packed at a time. A packed group of columns is then 256 x 24 x 8 = 48 KiB; in the page, which can't ask
-/// for cache lines beforehand, half of that, so that the first-level cache holds more of it.
-pub const SLICE: usize = if cfg!(target_arch = "wasm32") { 128 } else { 256 };
+/// Rows to hand in at a time. A multiple of what is packed at a time, and of the weights in a block of every quantized format.
+pub const SLICE: usize = 256;
 
 /// Columns packed together: three vectors of eight, the widest register block.
 const GROUP: usize = 24;
@@ -27,7 +26,8 @@ pub struct GramBuilder {
     kernel: Kernel,
     n: usize,
     tiles: SymmetricTiles,
-    /// One slice of W in f64: \[octets of columns, SLICE, 8\]. Both sides of the product read it front to back.
+    layout: GramLayout,
+    /// Some rows of W in f64: \[columns / width, depth, width\].
     packed: Vec<f64>,
 }
 
@@ -42,8 +42,9 @@ impl GramBuilder {
 
     /// An empty sum for n columns, on a kernel of the caller's choice.
     pub fn with_kernel(kernel: Kernel, n: usize) -> Self {
-        let packed = vec![0.0; n.div_ceil(GROUP) * GROUP * SLICE];
-        Self { kernel, n, tiles: SymmetricTiles::zero(n), packed }
+        let layout = kernel.gram_layout();
+        let packed = vec![0.0; n.div_ceil(GROUP) * GROUP * layout.depth];
+        Self { kernel, n, tiles: SymmetricTiles::zero(n), layout, packed }
     }
 
     /// Adds k rows of W: `panel` is row-major \[k, n\].
@@ -55,12 +56,13 @@ impl GramBuilder {
     /// k n^2 flops (multiplications and additions of one triangle).
     pub fn push(&mut self, panel: &[f32], k: usize) {
         assert_eq!(panel.len(), k * self.n);
-        for first in (0..k).step_by(SLICE) {
-            let depth = SLICE.min(k - first);
-            let n = self.n;
+        let (n, GramLayout { width, depth: most, .. }) = (self.n, self.layout);
+        for first in (0..k).step_by(most) {
+            let depth = most.min(k - first);
             let rows = &panel[first * n..(first + depth) * n];
             self.pack(depth, |column, count, packed| {
-                for (row, line) in rows.chunks_exact(n).zip(packed.chunks_exact_mut(8)) {
+                for (row, line) in rows.chunks_exact(n).zip(packed.chunks_mut(width)) {
+                    let line = &mut line[..8];
                     // Most octets are whole: a length known beforehand makes one conversion of them.
                     if let Some(whole) = row[column..].first_chunk::<8>() {
                         for (to, &from) in line.iter_mut().zip(whole) {
@@ -83,12 +85,13 @@ impl GramBuilder {
     /// # Panics
     /// If `columns` is too short.
     pub fn push_columns(&mut self, columns: &[f32], step: usize, k: usize) {
-        for first in (0..k).step_by(SLICE) {
-            let depth = SLICE.min(k - first);
+        let GramLayout { width, depth: most, .. } = self.layout;
+        for first in (0..k).step_by(most) {
+            let depth = most.min(k - first);
             self.pack(depth, |column, count, packed| {
                 for offset in 0..count {
                     let source = &columns[(column + offset) * step + first..][..depth];
-                    for (line, &from) in packed.chunks_exact_mut(8).zip(source) {
+                    for (line, &from) in packed.chunks_mut(width).zip(source) {
                         line[offset] = f64::from(from);
                     }
                 }
@@ -97,13 +100,17 @@ impl GramBuilder {
         }
     }
 
-    /// Fills `packed`, eight columns at a time: `fill(first column, columns, octet)`.
+    /// Fills `packed`, eight columns at a time: `fill(first column, columns, lines)`; a line is the first eight of `width`.
     fn pack(&mut self, depth: usize, fill: impl Fn(usize, usize, &mut [f64]) + Sync) {
-        let n = self.n;
-        let octets = self.packed.par_chunks_exact_mut(SLICE * 8).take(n.div_ceil(8));
-        octets.enumerate().with_min_len(PARALLEL / 8).for_each(|(index, octet)| {
-            let column = index * 8;
-            fill(column, 8.min(n - column), &mut octet[..depth * 8]);
+        let (n, GramLayout { width, depth: most, .. }) = (self.n, self.layout);
+        let groups = self.packed.par_chunks_exact_mut(most * width).enumerate();
+        groups.with_min_len(PARALLEL / width).for_each(|(index, group)| {
+            for octet in (0..width).step_by(8) {
+                let column = index * width + octet;
+                if column < n {
+                    fill(column, 8.min(n - column), &mut group[octet..depth * width]);
+                }
+            }
         });
     }
 
@@ -113,11 +120,12 @@ impl GramBuilder {
         // As many tile rows as there are groups in the cache.
         let mut cuts: Vec<usize> = (0..tile_rows).step_by(GROUPS_IN_CACHE / IN_TILE).collect();
         cuts.push(tile_rows);
-        let (kernel, n, packed) = (self.kernel, self.n, &self.packed);
+        let (kernel, n, packed, layout) = (self.kernel, self.n, &self.packed, self.layout);
         let least = if n < PARALLEL { usize::MAX } else { 1 };
         let parts = self.tiles.parts(&cuts);
         // The last parts are the largest.
-        parts.into_par_iter().rev().with_min_len(least).for_each(|part| multiply_part(kernel, n, packed, depth, part));
+        let parts = parts.into_par_iter().rev().with_min_len(least);
+        parts.for_each(|part| multiply_part(kernel, n, (packed, layout), depth, part));
     }
 
     /// The sum, both halves of its diagonal tiles equal.
@@ -130,27 +138,34 @@ impl GramBuilder {
 }
 
 /// Adds a packed slice's product to some rows of tiles.
-fn multiply_part(kernel: Kernel, n: usize, packed: &[f64], depth: usize, mut part: TileRows<'_, f64>) {
-    let octets = n.div_ceil(8);
-    let octet = |index: usize| &packed[index * SLICE * 8..];
+fn multiply_part(
+    kernel: Kernel,
+    n: usize,
+    (packed, layout): (&[f64], GramLayout),
+    depth: usize,
+    mut part: TileRows<'_, f64>,
+) {
+    let GramLayout { width, depth: most, rows } = layout;
+    let at = |column: usize| &packed[column / width * most * width + column % width..];
+    let octet_step = if width == 8 { most * 8 } else { 8 };
     let (first, last) = (part.rows.start * IN_TILE, n.div_ceil(GROUP).min(part.rows.end * IN_TILE));
-    // In a tile, columns of G are contiguous: its rows i are the vectors, its columns j the broadcast side, eight of them
-    // at a time (at most 16 KiB, half a first-level cache).
-    for j in 0..octets.min(last * GROUP / 8) {
-        for i in first.max(j * 8 / GROUP)..last {
+    // In a tile, columns of G are contiguous: its rows i are the vectors, its columns j the broadcast side, some of them at a
+    // time (at most 16 KiB, half a first-level cache).
+    for j in (0..n.min(last * GROUP)).step_by(rows) {
+        for i in first.max(j / GROUP)..last {
             // On the diagonal only from it down.
-            let top = (i * GROUP / 8).max(j);
-            let count = octets.min((i + 1) * GROUP / 8) - top;
-            let tile = part.tile_mut(i / IN_TILE, 8 * j / TILE);
-            let corner = 8 * j % TILE * TILE + 8 * top % TILE;
-            // The next eight columns of the tile will be needed soon; its groups fetch a quarter each.
-            let (block, rest) = tile[corner..].split_at_mut((8 * TILE).min(TILE * TILE - corner));
-            let quarter = i % IN_TILE * (8 * GROUP - GROUP);
-            let ahead = rest.get(quarter..quarter + 8 * GROUP).unwrap_or(&[]);
+            let top = (i * GROUP).max(j / 8 * 8);
+            let columns = n.next_multiple_of(8).min((i + 1) * GROUP) - top;
+            let tile = part.tile_mut(i / IN_TILE, j / TILE);
+            let corner = j % TILE * TILE + top % TILE;
+            // The next columns of the tile will be needed soon; its groups fetch a quarter each.
+            let (block, rest) = tile[corner..].split_at_mut((rows * TILE).min(TILE * TILE - corner));
+            let quarter = i % IN_TILE * (rows * GROUP - GROUP);
+            let ahead = rest.get(quarter..quarter + rows * GROUP).unwrap_or(&[]);
             kernel.gemm_ahead(
-                [8, 8 * count, depth],
-                Strided { data: octet(j), row_step: 1, depth_step: 8 },
-                Rows { data: octet(top), step: 8, octet_step: SLICE * 8 },
+                [rows, columns, depth],
+                Strided { data: at(j), row_step: 1, depth_step: width },
+                Rows { data: at(top), step: width, octet_step },
                 block,
                 TILE,
                 ahead,

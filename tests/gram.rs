@@ -194,6 +194,48 @@ fn long_sums_of_the_largest_codes_do_not_overflow() {
 }
 
 #[test]
+fn long_sums_with_residues_of_every_kind_are_exact() {
+    // Slices without residues, with few and with many, before and after the sums have left 32 bits.
+    let (n, k, slices) = (3, 1000, 140);
+    let number = |i: usize, most: i64| (i * 7919 + i / 13) as i64 % (2 * most + 1) - most;
+    let codes: Vec<i8> = (0..k * n).map(|i| number(i, 127) as i8).collect();
+    let residue = |slice: usize, i: usize| match slice % 3 {
+        0 => 0,
+        1 if !i.is_multiple_of(40) => 0,
+        _ => number(i + slice, 64),
+    };
+    let (mut squares, mut mixed) = ([[0_i64; 3]; 3], [[0_i64; 3]; 3]);
+    for slice in 0..slices {
+        for row in 0..k {
+            for i in 0..n {
+                for j in 0..n {
+                    let (at_i, at_j) = (row * n + i, row * n + j);
+                    let (c, d) = (i64::from(codes[at_i]), i64::from(codes[at_j]));
+                    squares[i][j] += c * d;
+                    mixed[i][j] += c * residue(slice, at_j) + residue(slice, at_i) * d;
+                }
+            }
+        }
+    }
+    let (scale, unit) = (0.5, 0.125);
+    let expected: Vec<f64> = squares
+        .iter()
+        .flatten()
+        .zip(mixed.iter().flatten())
+        .map(|(c, m)| 0.25 * *c as f64 + 0.0625 * *m as f64)
+        .collect();
+    for kernel in Kernel::available() {
+        let mut gram = CodeGramBuilder::with_kernel(kernel, n);
+        for slice in 0..slices {
+            let residues: Vec<i8> = (0..k * n).map(|i| residue(slice, i) as i8).collect();
+            let residues = (slice % 3 != 0).then_some(&residues[..]);
+            gram.push_panel(CodePanel::rows(&codes, n), residues, k);
+        }
+        assert_eq!(gram.finish_split(scale, unit).to_dense(), expected, "{}", kernel.name());
+    }
+}
+
+#[test]
 fn products_with_strides_match_plain_sums() {
     for kernel in Kernel::available() {
         for [rows, columns, depth] in [[1, 8, 1], [7, 16, 5], [13, 24, 9], [23, 32, 33], [6, 40, 4], [31, 56, 2]] {

@@ -132,7 +132,8 @@ impl CodeGramBuilder {
         }
         let (mut squares, mut mixed) = (self.squares, self.split.map_or_else(Sums::default, |split| split.sums));
         let data = if squares.flushed.is_some() {
-            weighted(squares.flush(self.n).elements(), mixed.flush(self.n).elements(), square, cross)
+            let mixed = if mixed.is_empty() { &[] } else { mixed.flush(self.n).elements() };
+            weighted(squares.flush(self.n).elements(), mixed, square, cross)
         } else {
             squares.grow(self.n);
             weighted(&squares.recent, &mixed.recent, square, cross)
@@ -440,6 +441,10 @@ struct Sums {
 }
 
 impl Sums {
+    fn is_empty(&self) -> bool {
+        self.recent.is_empty() && self.flushed.is_none()
+    }
+
     /// The sums since the last flush, zero where there are none yet.
     fn grow(&mut self, n: usize) -> &mut [i32] {
         self.recent.resize(triangle_len(n.div_ceil(TILE)), 0);

@@ -25,15 +25,19 @@ const AT_ONCE = 200;
  * @property {number} saved when, milliseconds since 1970
  */
 
+/**
+ * A run, its rows by layer, the layers whose record isn't written yet, and whether the run itself is. A record holds what this run was told of a layer.
+ * @typedef {{run: KeptRun, layers: Map<number, Row[]>, unwritten: Set<number>, known: boolean}} Writing
+ */
+
 /** Nothing here throws: what can't be kept is told once through `onfailure`. */
 export class Kept {
   /** @type {Promise<IDBDatabase> | null} */
   #database = null;
-  /**
-   * The run whose rows come, by layer, the layers whose record isn't written yet, and whether the run itself is.
-   * @type {{run: KeptRun, layers: Map<number, Row[]>, unwritten: Set<number>, known: boolean} | null}
-   */
+  /** The run whose rows come. @type {Writing | null} */
   #writing = null;
+  /** The writing under way. @type {Promise<void>} */
+  #turn = Promise.resolve();
   #timer = 0;
   #failed = false;
   #onfailure;
@@ -110,12 +114,18 @@ export class Kept {
     }
   }
 
-  /** @param {boolean} [last] */
-  async #flush(last = false) {
+  /** One after the other: what is written later is newer. @param {boolean} [last] */
+  #flush(last = false) {
     clearTimeout(this.#timer);
     this.#timer = 0;
     const writing = this.#writing;
-    if (!writing || (writing.unwritten.size === 0 && !last) || this.#failed) return;
+    if (writing) this.#turn = this.#turn.then(() => this.#writeAll(writing, last));
+    return this.#turn;
+  }
+
+  /** @param {Writing} writing @param {boolean} last */
+  async #writeAll(writing, last) {
+    if ((writing.unwritten.size === 0 && !last) || this.#failed) return;
     try {
       do {
         const layers = taken(writing);
@@ -128,6 +138,7 @@ export class Kept {
       if (last && this.#writing === writing) this.#writing = null; // with its list of layers
     } catch (error) {
       this.#failed = true;
+      this.#writing = null;
       const full = error instanceof DOMException && error.name === "QuotaExceededError";
       this.#onfailure(full ? "This browser's storage is full: a reload would lose these results." : "This browser keeps nothing: a reload would lose these results.");
     }

@@ -6,8 +6,9 @@
  */
 import { bytes, sleep } from "./bytes.js";
 
-/** Pause before asking again when all that memory allows is in flight. */
-const WAIT_MS = 50;
+/** Pauses before asking again when all that the engine has room for is in flight: longer and longer while nothing is finished. */
+const FIRST_WAIT_MS = 20;
+const LONGEST_WAIT_MS = 50;
 
 /**
  * A stretch of a file; `model` says of which list of files, of the first if nothing.
@@ -27,19 +28,22 @@ export async function compute(run, sources, step) {
   const end = new AbortController();
   /** @type {{task: number, read: Promise<Read>}[]} */
   const reading = [];
+  let wait = FIRST_WAIT_MS;
   try {
     for (;;) {
       const next = run.next();
       if (next.kind === "done") return;
       if (next.kind === "read") {
+        wait = FIRST_WAIT_MS;
         const read = joined(next.parts, sources, end.signal).then((bytes) => ({ bytes }), (error) => ({ error }));
         reading.push({ task: next.task, read });
         continue;
       }
       // What is finished is taken while the next bytes are still on their way.
-      const rest = sleep(WAIT_MS);
+      const rest = sleep(wait);
       const read = await (reading.length > 0 ? Promise.race([reading[0].read, rest]) : rest);
       if (read) give(run, reading.shift()?.task ?? 0, read);
+      else wait = Math.min(2 * wait, LONGEST_WAIT_MS);
       step();
     }
   } finally {

@@ -22,22 +22,45 @@ fn aligned(layout: Layout) -> Layout {
     if layout.size() < LARGE { layout } else { layout.align_to(LINE).unwrap_or(layout) }
 }
 
+// Out of line, for each is called from thousands of places: the page's module would grow by a hundredth.
 // SAFETY: every call goes to the system's allocator with a layout of the same size and of at least the same alignment, the same
-// for the same block each time. `realloc` is the trait's own: a new block, a copy, and the old one freed.
+// for the same block each time; `realloc` is a new block, a copy, and the old one freed.
 unsafe impl GlobalAlloc for Lines {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, see above.
         unsafe { System.alloc(aligned(layout)) }
     }
 
+    #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, see above.
         unsafe { System.alloc_zeroed(aligned(layout)) }
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise, see above.
         unsafe { System.dealloc(block, aligned(layout)) }
+    }
+
+    #[inline(never)]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise that `size`, rounded up to the alignment, is no more than a layout may have.
+        let to = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        if layout.size() < LARGE && size < LARGE {
+            // SAFETY: the block was made with this layout as it is, and the new one would be.
+            return unsafe { System.realloc(block, layout, size) };
+        }
+        // SAFETY: the block holds as many bytes as are copied, and the new one is another.
+        unsafe {
+            let new = self.alloc(to);
+            if !new.is_null() {
+                std::ptr::copy_nonoverlapping(block, new, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
+            new
+        }
     }
 }
 

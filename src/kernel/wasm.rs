@@ -20,7 +20,8 @@ pub(super) struct Wasm;
 
 impl Isa for Wasm {
     type Oct = Twice<Twice<F64x2>>;
-    const FIXED_STEPS: bool = true;
+    // Not in the plain module, which is at the size it may have.
+    const FIXED_STEPS: bool = cfg!(target_feature = "relaxed-simd");
     #[inline(always)]
     unsafe fn call<J: Job>(job: J) -> J::Output {
         #[inline(never)]

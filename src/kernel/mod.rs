@@ -15,6 +15,8 @@
 #![allow(clippy::wildcard_imports, reason = "intrinsics are many, and named for what they are")]
 #![allow(clippy::inline_always, reason = "a kernel must be inlined into the function compiled for its instruction set")]
 
+// The plain module of the page is at the size it may have.
+#[cfg(not(all(target_arch = "wasm32", not(target_feature = "relaxed-simd"))))]
 mod allocate;
 #[cfg(feature = "blas")]
 mod blas;

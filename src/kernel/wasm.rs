@@ -20,8 +20,7 @@ pub(super) struct Wasm;
 
 impl Isa for Wasm {
     type Oct = Twice<Twice<F64x2>>;
-    // Not in the plain module, which is at the size it may have.
-    const FIXED_STEPS: bool = cfg!(target_feature = "relaxed-simd");
+    const FIXED_STEPS: bool = true;
     #[inline(always)]
     unsafe fn call<J: Job>(job: J) -> J::Output {
         #[inline(never)]

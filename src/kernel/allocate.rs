@@ -1,7 +1,7 @@
 //! Large blocks of memory begin at cache lines.
 //!
-//! Vectors of the widest registers are whole lines then. Where blocks begin at 8 or 16 bytes, as allocators give them, each such
-//! load or store takes two lines.
+//! Vectors of the widest registers are whole lines then. Where blocks begin at 8 or 16 bytes, as allocators give them, each of
+//! their loads and stores takes two lines, and in the page, whose vectors have 16 bytes, one in four may.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
@@ -24,7 +24,8 @@ fn aligned(layout: Layout) -> Layout {
 
 // Out of line, for each is called from thousands of places: the page's module would grow by a hundredth.
 // SAFETY: every call goes to the system's allocator with a layout of the same size and of at least the same alignment, the same
-// for the same block each time; `realloc` is a new block, a copy, and the old one freed.
+// for the same block each time; `realloc` of small blocks is the system's,
+// else a new block, a copy, and the old one freed.
 unsafe impl GlobalAlloc for Lines {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

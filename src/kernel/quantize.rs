@@ -30,7 +30,7 @@ const BLOCK: usize = 64;
 const MAGIC: f32 = 12_582_912.0;
 
 /// Plain loops, one for each width of numbers: compilers make each instruction set's vectors of them, but of one loop over
-/// all of it single numbers, which takes four times as long. Nothing here is fused.
+/// all of it single numbers, which takes three times as long. Nothing here is fused.
 struct Quantize<'a> {
     grid: CodeGrid,
     weights: &'a [f32],

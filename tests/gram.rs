@@ -122,6 +122,40 @@ fn codes_are_exact_on_every_kernel() {
 }
 
 #[test]
+fn codes_that_are_nearly_all_zero_are_exact_on_every_kernel() {
+    // Slices with few codes and with many, and sums that leave 32 bits: 160,000 rows.
+    let [m, n] = [1000, 100];
+    let many = codes(m, n, 4, 32);
+    let few: Vec<i8> = (0..m * n).map(|i| if i % 701 == i % 7 { many[i] } else { 0 }).collect();
+    let none = vec![0; m * n];
+    let sum = |counts: [f64; 2]| -> Vec<f64> {
+        let (few, many) = (exact(&few, m, n), exact(&many, m, n));
+        few.iter().zip(many).map(|(few, many)| counts[0] * few + counts[1] * many).collect()
+    };
+    for kernel in Kernel::available() {
+        for (order, counts) in [("n", [0.0, 0.0]), ("f", [1.0, 0.0]), ("fmnf", [2.0, 1.0]), ("mfm", [1.0, 2.0])] {
+            for times in [1, 40] {
+                let mut gram = CodeGramBuilder::with_largest(kernel, n, 32);
+                for panel in order.repeat(times).chars() {
+                    gram.push(
+                        if panel == 'f' {
+                            &few
+                        } else if panel == 'm' {
+                            &many
+                        } else {
+                            &none
+                        },
+                        m,
+                    );
+                }
+                let expected = sum(counts.map(|count| count * times as f64));
+                assert_eq!(gram.finish().to_dense(), expected, "{} {order} {times} times", kernel.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn codes_with_residues_are_two_exact_sums() {
     // Many residues, then so few that they are multiplied one by one.
     let cases = SHAPES.into_iter().flat_map(|shape| [(shape, 1), (shape, 29)]);

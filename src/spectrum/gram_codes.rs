@@ -1,18 +1,17 @@
 //! Gram products of 8-bit codes, exact in integers, streamed like those of floats.
 
+mod packed;
+
 use rayon::prelude::*;
 
-use crate::kernel::{CODE_PANEL, CodeEntry, CodeKernel, CodeLayout, Kernel};
+use self::packed::{Packed, slice_rows};
+use crate::kernel::{CODE_PANEL, CodeKernel, CodeLayout, Kernel};
 use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows, triangle_len};
+
+pub use self::packed::CodePanel;
 
 /// Rows to hand in at a time. A multiple of what is packed at a time.
 pub const CODE_SLICE: usize = 1024;
-
-/// Rows packed at a time: 128 words of each column, 24 KiB a group of columns, leave the first-level cache room. But
-/// AVX-512 VNNI, the only one with an offset of 128, wants long sums: 256 words, 48 KiB.
-fn slice_rows(layout: CodeLayout) -> usize {
-    if layout.left_offset == 128 { CODE_SLICE } else { 128 * layout.group }
-}
 
 /// Rows whose products always fit 32 bits: 131,071 * 128^2 < 2^31, and as much for twice that of codes and residues.
 const ROWS_IN_I32: usize = 131_071;
@@ -23,11 +22,13 @@ const IN_TILE: usize = TILE / CODE_PANEL;
 /// Rows of tiles whose packed words stay in the second-level cache (384 KiB).
 const TILE_ROWS_IN_CACHE: usize = 4;
 
-/// Up to this order residues may be multiplied one by one: their sums take 4 n^2 bytes more.
+/// Up to this order codes may be multiplied word by word: their sums take 4 n^2 bytes more.
 const SPARSE_ORDER: usize = 2048;
 
-/// They are where one word in so many is not zero. A word of theirs costs about twice its share of a dense product.
+/// They are, where at most one word in so many is not zero. A word costs about twice its share of a dense product of both
+/// halves, which is what residues need, and four times that of one half, which is what squares need.
 const SPARSE: usize = 3;
+const SPARSE_SQUARES: usize = 6;
 
 /// Accumulates G = C^T C exactly for codes C \[m, n\] in -128 ..= 127, arriving in panels of rows.
 ///
@@ -44,6 +45,8 @@ pub struct CodeGramBuilder {
     code_kernel: CodeKernel,
     codes: Packed,
     squares: Sums,
+    /// C^T C of slices in which few codes are not zero.
+    single: SingleSums,
     /// From the first residue on.
     split: Option<Split>,
     rows_in_sums: usize,
@@ -53,7 +56,8 @@ impl CodeGramBuilder {
     /// An empty sum for n columns, on this processor's kernel.
     ///
     /// # Cost
-    /// 2 n^2 + 2 kB n bytes, twice that with residues; 4 n^2 more for the result, and from 131,071 rows on for each sum.
+    /// 2 n^2 + 2 kB n bytes, twice that with residues; 4 n^2 more for the result, and from 131,071 rows on for each sum. Up to
+    /// n = 2048 4 n^2 more where few codes, or few residues, are not zero.
     pub fn new(n: usize) -> Self {
         Self::with_kernel(Kernel::selected(), n)
     }
@@ -69,7 +73,8 @@ impl CodeGramBuilder {
     pub fn with_largest(kernel: Kernel, n: usize, largest: u8) -> Self {
         let code_kernel = kernel.codes(largest);
         let codes = Packed::new(code_kernel.layout(), n);
-        Self { kernel, n, code_kernel, codes, squares: Sums::default(), split: None, rows_in_sums: 0 }
+        let (squares, single) = Default::default();
+        Self { kernel, n, code_kernel, codes, squares, single, split: None, rows_in_sums: 0 }
     }
 
     /// Adds k rows of codes: `panel` is row-major \[k, n\].
@@ -78,7 +83,7 @@ impl CodeGramBuilder {
     /// If `panel` does not hold k n codes.
     ///
     /// # Cost
-    /// k n^2 integer operations (multiplications and additions of one triangle).
+    /// k n^2 integer operations (multiplications and additions of one triangle); fewer where nearly all codes are zero.
     pub fn push(&mut self, panel: &[i8], k: usize) {
         assert_eq!(panel.len(), k * self.n);
         self.push_panel(CodePanel::rows(panel, self.n), None, k);
@@ -95,23 +100,28 @@ impl CodeGramBuilder {
         let slice = slice_rows(self.code_kernel.layout());
         for first in (0..k).step_by(slice) {
             let depth = slice.min(k - first);
-            let residues = residues.map(|data| CodePanel { data, ..codes }.below(first));
+            let residues = residues.map(|data| codes.with(data).below(first));
             self.push_slice(codes.below(first), residues, depth);
         }
     }
 
     fn push_slice(&mut self, codes: CodePanel, residues: Option<CodePanel>, depth: usize) {
         if self.rows_in_sums + depth > ROWS_IN_I32 {
+            self.single.move_to(&mut self.squares, self.n, Triangle::Once);
             self.squares.flush(self.n);
             if let Some(split) = &mut self.split {
-                split.gather(self.n);
+                split.single.move_to(&mut split.sums, self.n, Triangle::Both);
                 split.sums.flush(self.n);
             }
             self.rows_in_sums = 0;
         }
         let (kernel, n) = (self.code_kernel, self.n);
         self.codes.pack(n, codes, depth);
-        self.squares.add(kernel, n, &[(&self.codes, &self.codes)], depth);
+        match self.codes.few_words(n, depth, SPARSE_SQUARES) {
+            Some(0) => (),
+            Some(_) => self.single.add(kernel, n, (&self.codes, &self.codes), depth),
+            None => self.squares.add(kernel, n, &[(&self.codes, &self.codes)], depth),
+        }
         if let Some(residues) = residues {
             let split = self.split.get_or_insert_with(|| Split::new(kernel.layout(), n));
             split.add(kernel, n, &self.codes, residues, depth);
@@ -127,8 +137,9 @@ impl CodeGramBuilder {
     /// The product s^2 C^T C + s u (C^T R + R^T C): each of the two sums exact, then two products and a sum in f64.
     pub fn finish_split(mut self, scale: f64, unit: f64) -> SymmetricTiles {
         let (square, cross) = (scale * scale, scale * unit);
+        self.single.move_to(&mut self.squares, self.n, Triangle::Once);
         if let Some(split) = &mut self.split {
-            split.gather(self.n);
+            split.single.move_to(&mut split.sums, self.n, Triangle::Both);
         }
         let (mut squares, mut mixed) = (self.squares, self.split.map_or_else(Sums::default, |split| split.sums));
         let data = if squares.flushed.is_some() {
@@ -154,64 +165,57 @@ fn weighted<T: Copy + Into<f64>>(sums: &[T], mixed: &[T], square: f64, cross: f6
     sums.iter().zip(mixed).map(|(sum, mixed)| square * (*sum).into() + cross * (*mixed).into()).collect()
 }
 
-/// Codes where they lie: that of row k and column c is `data[k * row_step + c * column_step]`, and one of the steps is 1.
-#[derive(Clone, Copy, Debug)]
-pub struct CodePanel<'a> {
-    data: &'a [i8],
-    row_step: usize,
-    column_step: usize,
-}
-
-impl<'a> CodePanel<'a> {
-    /// Rows of n codes, one after the other.
-    pub fn rows(data: &'a [i8], n: usize) -> Self {
-        Self { data, row_step: n, column_step: 1 }
-    }
-
-    /// Columns, `step` from one to the next: for a wide matrix, its rows.
-    pub fn columns(data: &'a [i8], step: usize) -> Self {
-        Self { data, row_step: 1, column_step: step }
-    }
-
-    fn below(self, row: usize) -> Self {
-        Self { data: &self.data[row * self.row_step..], ..self }
-    }
-}
-
 /// What residues need: C^T R + R^T C is `sums`, plus `single` and its transpose.
 #[derive(Clone, Debug)]
 struct Split {
     packed: Packed,
     sums: Sums,
-    /// R^T C of slices with few residues, row-major \[n, groups * CODE_PANEL\]; empty until the first of them.
-    single: Vec<i32>,
+    /// R^T C of slices with few residues.
+    single: SingleSums,
 }
 
 impl Split {
     fn new(layout: CodeLayout, n: usize) -> Self {
-        Self { packed: Packed::new(layout, n), sums: Sums::default(), single: Vec::new() }
+        Self { packed: Packed::new(layout, n), sums: Sums::default(), single: SingleSums::default() }
     }
 
     fn add(&mut self, kernel: CodeKernel, n: usize, codes: &Packed, residues: CodePanel, depth: usize) {
         self.packed.pack(n, residues, depth);
-        let words = depth.div_ceil(codes.layout.group);
-        let nonzero = self.packed.nonzero(words);
-        if n > SPARSE_ORDER || nonzero > words * n / SPARSE {
-            self.sums.add(kernel, n, &[(codes, &self.packed), (&self.packed, codes)], depth);
-        } else if nonzero > 0 {
-            self.add_single(kernel, n, codes, words);
+        match self.packed.few_words(n, depth, SPARSE) {
+            Some(0) => (),
+            Some(_) => self.single.add(kernel, n, (&self.packed, codes), depth),
+            None => self.sums.add(kernel, n, &[(codes, &self.packed), (&self.packed, codes)], depth),
         }
     }
+}
 
-    /// Adds R^T C, word by word of R.
-    fn add_single(&mut self, kernel: CodeKernel, n: usize, codes: &Packed, words: usize) {
+/// Which elements of a product the lower triangle of a symmetric sum takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Triangle {
+    /// Its own lower ones.
+    Once,
+    /// Those and, transposed, the upper ones: the sum is of the product and its transpose.
+    Both,
+}
+
+/// A sum of products S^T C whose S has few words that are not zero, multiplied one by one: row-major
+/// \[n, groups * CODE_PANEL\]; empty until the first of them.
+#[derive(Clone, Debug, Default)]
+struct SingleSums(Vec<i32>);
+
+impl SingleSums {
+    /// Adds S^T C, word by word of S. Out of line, like [`Self::move_to`]: the page's modules are to be small.
+    #[inline(never)]
+    fn add(&mut self, kernel: CodeKernel, n: usize, (sparse, codes): (&Packed, &Packed), depth: usize) {
+        let words = depth.div_ceil(codes.layout.group);
         let stride = codes.groups.len() * CODE_PANEL;
-        self.single.resize(n * stride, 0);
-        let rows = self.single.par_chunks_mut(CODE_PANEL * stride).zip(&self.packed.groups);
-        rows.with_min_len(PARALLEL / CODE_PANEL).for_each(|(rows, residues)| {
-            let columns = residues.sparse_columns(words, codes.layout);
+        self.0.resize(n * stride, 0);
+        let rows = self.0.par_chunks_mut(CODE_PANEL * stride).zip(&sparse.groups);
+        rows.with_min_len(PARALLEL / CODE_PANEL).for_each(|(rows, sparse)| {
+            let columns = sparse.sparse_columns(words, codes.layout);
             for group in 0..codes.groups.len() {
-                for (row, (entries, correction)) in rows.chunks_exact_mut(stride).zip(&columns) {
+                let lines = rows.chunks_exact_mut(stride).zip(&columns);
+                for (row, (entries, correction)) in lines.filter(|(_, (entries, _))| !entries.is_empty()) {
                     if let Some(sums) = row[group * CODE_PANEL..].first_chunk_mut() {
                         kernel.gather(entries, codes.left(group), *correction, sums);
                     }
@@ -220,21 +224,25 @@ impl Split {
         });
     }
 
-    /// Moves what was multiplied one by one to the sums.
-    fn gather(&mut self, n: usize) {
-        let single = std::mem::take(&mut self.single);
+    /// Moves the sums to those of whole slices.
+    #[inline(never)]
+    fn move_to(&mut self, sums: &mut Sums, n: usize, triangle: Triangle) {
+        let single = std::mem::take(&mut self.0);
         if single.is_empty() {
             return;
         }
         let stride = n.next_multiple_of(CODE_PANEL);
         let places = (0..n.div_ceil(TILE)).flat_map(|i| (0..=i).map(move |j| (TILE * i, TILE * j)));
-        for ((row, column), tile) in places.zip(self.sums.grow(n).chunks_exact_mut(TILE * TILE)) {
+        for ((row, column), tile) in places.zip(sums.grow(n).chunks_exact_mut(TILE * TILE)) {
             let (rows, columns) = (TILE.min(n - row), TILE.min(n - column));
             let lines = single[column * stride..].chunks_exact(stride);
             for (sums, line) in tile.chunks_exact_mut(TILE).zip(lines).take(columns) {
                 for (sum, x) in sums.iter_mut().zip(&line[row..row + rows]) {
                     *sum += x;
                 }
+            }
+            if triangle == Triangle::Once {
+                continue;
             }
             // And the transpose. A cache line of it serves 16 columns.
             for first in (0..columns).step_by(16) {
@@ -247,188 +255,6 @@ impl Split {
             }
         }
     }
-}
-
-/// One slice of codes as the kernel wants it, in groups of columns: \[groups, CODE_PANEL / strip, slice / group, strip\]
-/// words.
-#[derive(Clone, Debug)]
-struct Packed {
-    layout: CodeLayout,
-    groups: Vec<Group>,
-}
-
-#[derive(Clone, Debug)]
-struct Group {
-    right: Vec<i32>,
-    /// Left operand where the layout wants another one (codes plus an offset); else empty.
-    left: Vec<i32>,
-    /// The offset times the column sums of the slice.
-    correction: [i32; CODE_PANEL],
-}
-
-impl Packed {
-    fn new(layout: CodeLayout, n: usize) -> Self {
-        let words = slice_rows(layout) / layout.group * CODE_PANEL;
-        let group = || Group {
-            right: vec![0; words],
-            left: vec![0; if layout.left_offset == 0 { 0 } else { words }],
-            correction: [0; CODE_PANEL],
-        };
-        Self { layout, groups: (0..n.div_ceil(CODE_PANEL)).map(|_| group()).collect() }
-    }
-
-    /// Packs `depth` rows of n codes.
-    fn pack(&mut self, n: usize, codes: CodePanel, depth: usize) {
-        let layout = self.layout;
-        self.groups.par_iter_mut().with_min_len(PARALLEL / CODE_PANEL).enumerate().for_each(|(index, group)| {
-            let column = index * CODE_PANEL;
-            let columns = CODE_PANEL.min(n - column);
-            let codes = CodePanel { data: &codes.data[column * codes.column_step..], ..codes };
-            group.pack(layout, columns, codes, depth);
-        });
-    }
-
-    /// How many of each column's first words are not zero.
-    fn nonzero(&self, words: usize) -> usize {
-        let layout = self.layout;
-        let count = |group: &Group| {
-            let strips = group.right.chunks_exact(layout.strip_step(group.right.len()));
-            strips.flat_map(|strip| &strip[..words * layout.strip]).filter(|word| **word != 0).count()
-        };
-        self.groups.par_iter().with_min_len(PARALLEL / CODE_PANEL).map(count).sum()
-    }
-
-    /// The left operand of a group.
-    fn left(&self, group: usize) -> &[i32] {
-        let Group { left, right, .. } = &self.groups[group];
-        if self.layout.left_offset == 0 { right } else { left }
-    }
-}
-
-impl Group {
-    fn pack(&mut self, layout: CodeLayout, columns: usize, codes: CodePanel, depth: usize) {
-        let words = depth.div_ceil(layout.group);
-        let totals = match (layout.group, codes.column_step) {
-            (4, 1) => self.pack_rows::<4>(layout.strip, columns, codes, depth),
-            (4, _) => self.pack_columns::<4>(layout.strip, columns, codes, depth),
-            (_, 1) => self.pack_rows::<2>(layout.strip, columns, codes, depth),
-            (_, _) => self.pack_columns::<2>(layout.strip, columns, codes, depth),
-        };
-        let is_small =
-            |word: &i32| word.to_le_bytes().iter().all(|code| (*code as i8).unsigned_abs() <= layout.left_offset);
-        debug_assert!(
-            layout.words_in_16_bits == 0 || self.right.iter().all(is_small),
-            "codes are larger than was said"
-        );
-        if layout.left_offset != 0 {
-            let offset = i32::from_ne_bytes([layout.left_offset; 4]);
-            let step = layout.strip_step(self.right.len());
-            for (left, right) in self.left.chunks_exact_mut(step).zip(self.right.chunks_exact(step)) {
-                for (left, right) in left.iter_mut().zip(&right[..words * layout.strip]) {
-                    // Byte by byte: what is left without the sign bits carries nothing into the next byte.
-                    let low = right & 0x7f7f_7f7f;
-                    *left = low.wrapping_add(offset) ^ (right ^ low);
-                }
-            }
-            self.correction = totals.map(|total| i32::from(layout.left_offset) * total);
-        }
-    }
-
-    /// The words of each column that are not zero, and what the kernel's offset of the other operand adds to their products.
-    fn sparse_columns(&self, words: usize, layout: CodeLayout) -> Vec<(Vec<CodeEntry>, i32)> {
-        let mut columns: Vec<Vec<CodeEntry>> = vec![Vec::new(); CODE_PANEL];
-        let strips = self.right.chunks_exact(layout.strip_step(self.right.len()));
-        for (strip, columns) in strips.zip(columns.chunks_exact_mut(layout.strip)) {
-            for (word, line) in strip.chunks_exact(layout.strip).take(words).enumerate() {
-                for (column, codes) in columns.iter_mut().zip(line) {
-                    if *codes != 0 {
-                        column.push(CodeEntry { word: word as u32, codes: *codes });
-                    }
-                }
-            }
-        }
-        let total = |entries: &[CodeEntry]| -> i32 {
-            entries.iter().flat_map(|entry| entry.codes.to_le_bytes()).map(|code| i32::from(code as i8)).sum()
-        };
-        let offset = |entries: &[CodeEntry]| i32::from(layout.left_offset) * total(entries);
-        columns
-            .into_iter()
-            .map(|entries| (offset(&entries), entries))
-            .map(|(offset, entries)| (entries, offset))
-            .collect()
-    }
-
-    /// Returns the sums of the columns.
-    fn pack_rows<const GROUP: usize>(
-        &mut self,
-        strip: usize,
-        columns: usize,
-        codes: CodePanel,
-        depth: usize,
-    ) -> [i32; CODE_PANEL] {
-        let mut totals = [0i32; CODE_PANEL];
-        let capacity = self.right.len() / CODE_PANEL;
-        for word in 0..depth.div_ceil(GROUP) {
-            // Rows beyond the last are zero.
-            let mut lines = [[0i8; CODE_PANEL]; GROUP];
-            let first = word * GROUP;
-            for (offset, line) in lines[..GROUP.min(depth - first)].iter_mut().enumerate() {
-                let from = &codes.data[(first + offset) * codes.row_step..];
-                // Most groups are whole: a length known beforehand makes one copy of them.
-                match from.first_chunk() {
-                    Some(whole) if columns == CODE_PANEL => *line = *whole,
-                    _ => line[..columns].copy_from_slice(&from[..columns]),
-                }
-            }
-            let mut packed = [0; CODE_PANEL];
-            for i in 0..CODE_PANEL {
-                let codes: [i8; GROUP] = std::array::from_fn(|offset| lines[offset][i]);
-                totals[i] += codes.iter().map(|code| i32::from(*code)).sum::<i32>();
-                packed[i] = word_of(codes);
-            }
-            for (index, from) in packed.chunks_exact(strip).enumerate() {
-                self.right[(index * capacity + word) * strip..][..strip].copy_from_slice(from);
-            }
-        }
-        totals
-    }
-
-    fn pack_columns<const GROUP: usize>(
-        &mut self,
-        strip: usize,
-        columns: usize,
-        codes: CodePanel,
-        depth: usize,
-    ) -> [i32; CODE_PANEL] {
-        let mut totals = [0i32; CODE_PANEL];
-        let capacity = self.right.len() / CODE_PANEL;
-        for (i, total) in totals.iter_mut().enumerate().take(columns) {
-            let first = i / strip * strip * capacity + i % strip;
-            let column = &codes.data[i * codes.column_step..][..depth];
-            *total = column.iter().map(|code| i32::from(*code)).sum();
-            let (whole, rest) = column.as_chunks::<GROUP>();
-            let mut words = self.right[first..].iter_mut().step_by(strip);
-            for (codes, to) in whole.iter().zip(&mut words) {
-                *to = word_of(*codes);
-            }
-            if !rest.is_empty() {
-                let mut codes = [0; GROUP];
-                codes[..rest.len()].copy_from_slice(rest);
-                self.right[first + whole.len() * strip] = word_of(codes);
-            }
-        }
-        totals
-    }
-}
-
-/// Consecutive codes of a column in one word: four bytes or two 16-bit numbers, the first in the low bits.
-fn word_of<const GROUP: usize>(codes: [i8; GROUP]) -> i32 {
-    let mut word = 0;
-    for (offset, code) in codes.iter().enumerate() {
-        let bits = 32 / GROUP as u32;
-        word |= (i32::from(*code) as u32 & (u32::MAX >> (32 - bits))) << (offset as u32 * bits);
-    }
-    word as i32
 }
 
 /// The lower triangle of a sum of products, tiles as in [`SymmetricTiles`].

@@ -182,6 +182,43 @@ fn trace_and_frobenius_norm_are_kept() {
 }
 
 #[test]
+fn rows_that_nothing_couples_are_eigenvalues_as_they_stand() {
+    let mut random = Random(12);
+    // More and less than a tile is left, of more and of fewer tiles.
+    for (size, alone) in [(0, 7), (2, 1), (200, 62), (5, 195), (95, 1), (96, 1), (97, 96), (150, 8), (299, 1)] {
+        let n = size + alone;
+        let mut places: Vec<usize> = (0..n).collect();
+        for i in 0..n {
+            places.swap(i, i + random.below(n - i));
+        }
+        let (rows, others) = places.split_at_mut(size);
+        rows.sort_unstable();
+        let block = random_symmetric(size, &mut random);
+        let mut a = vec![0.0; n * n];
+        for (at, x) in block.iter().enumerate() {
+            a[rows[at / size] * n + rows[at % size]] = *x;
+        }
+        // To the bit: the rest is solved as if there were nothing else.
+        let mut expected = symmetric_eigenvalues(&mut block.clone(), size, &never).expect("finite");
+        for row in others.iter().skip(1) {
+            a[row * n + row] = random.next();
+            expected.push(a[row * n + row]);
+        }
+        expected.push(0.0);
+        expected.sort_by(f64::total_cmp);
+        check(&a, n, &format!("{alone} rows alone"));
+        assert_eq!(symmetric_eigenvalues(&mut a.clone(), n, &never), Ok(expected), "{size} rows and {alone} alone");
+        // One that is not finite is found, too.
+        a[others[0] * n + others[0]] = f64::NAN;
+        assert_eq!(
+            symmetric_eigenvalues(&mut a, n, &never),
+            Err(EigenError::NotFinite),
+            "{size} rows and {alone} alone"
+        );
+    }
+}
+
+#[test]
 fn tiny_and_degenerate_orders() {
     assert_eq!(symmetric_eigenvalues(&mut [], 0, &never), Ok(vec![]));
     assert_eq!(symmetric_eigenvalues(&mut [-3.0], 1, &never), Ok(vec![-3.0]));

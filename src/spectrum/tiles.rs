@@ -87,6 +87,36 @@ impl SymmetricTiles {
         tile[column % TILE * TILE + row % TILE]
     }
 
+    /// Element (row, column), whichever is larger.
+    pub(super) fn at_either(&self, row: usize, column: usize) -> f64 {
+        self.at(row.max(column), row.min(column))
+    }
+
+    /// Leaves only these rows, ascending, and their columns: without a copy, for none moves to where a later one comes from.
+    pub(super) fn keep(&mut self, rows: &[usize]) {
+        for (row, from_row) in rows.iter().enumerate() {
+            for (column, from_column) in rows[..=row].iter().enumerate() {
+                let x = self.at(*from_row, *from_column);
+                self.tile_mut(row / TILE, column / TILE)[column % TILE * TILE + row % TILE] = x;
+            }
+        }
+        self.n = rows.len();
+        let tile_rows = self.n.div_ceil(TILE);
+        self.data.truncate(triangle_len(tile_rows));
+        // What is beyond the last row is zero.
+        let last = tile_rows.saturating_sub(1);
+        let rows = self.n - TILE * last;
+        for j in 0..tile_rows {
+            let columns = TILE.min(self.n - TILE * j);
+            for (column, line) in self.tile_mut(last, j).chunks_exact_mut(TILE).enumerate() {
+                line[if column < columns { rows } else { 0 }..].fill(0.0);
+            }
+        }
+        for i in 0..tile_rows {
+            Kernel::selected().mirror(self.tile_mut(i, i), TILE, 0, TILE);
+        }
+    }
+
     /// Tile (i, j), i >= j.
     pub fn tile(&self, i: usize, j: usize) -> &[f64] {
         let index = i * (i + 1) / 2 + j;

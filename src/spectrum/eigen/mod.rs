@@ -2,6 +2,7 @@
 
 mod band;
 pub(super) mod chase;
+mod decouple;
 mod inverse;
 pub(super) mod tridiagonal;
 pub(super) mod vectors;
@@ -71,13 +72,16 @@ pub fn symmetric_eigenvalues(a: &mut [f64], n: usize, cancelled: Cancelled) -> R
     tiled_eigenvalues(Kernel::selected(), SymmetricTiles::from_lower(a, n), cancelled)
 }
 
-/// [`symmetric_eigenvalues`] of a matrix in tiles, without the copy, on a kernel of the caller's choice.
+/// [`symmetric_eigenvalues`] of a matrix in tiles, without the copy, on a kernel of the caller's choice. Rows that are zero
+/// off the diagonal cost nothing.
 ///
 /// # Errors
 /// As [`symmetric_eigenvalues`].
 pub fn tiled_eigenvalues(kernel: Kernel, tiles: SymmetricTiles, cancelled: Cancelled) -> Result<Vec<f64>, EigenError> {
-    let width = band_width(tiles.order());
-    staged_eigenvalues(kernel, tiles, width, cancelled, &mut |_| ())
+    decouple::solve_coupled(tiles, |rest| {
+        let width = band_width(rest.order());
+        staged_eigenvalues(kernel, rest, width, cancelled, &mut |_| ())
+    })
 }
 
 /// A stage that has just ended, for measurements.

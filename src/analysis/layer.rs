@@ -9,7 +9,7 @@ use super::errors::{add_errors, compare_with_baseline};
 use super::layers::{Layer, LayerKind};
 use super::measures::add_measures;
 use super::options::Options;
-use super::plan::{Limits, Need, concurrent_levels};
+use super::plan::{Limits, Need, levels_together};
 use super::row::{empty_row, fill};
 use super::trust::{Measured, add_changes};
 use super::weights::{Sides, Source, Weights, survey};
@@ -68,9 +68,9 @@ impl LayerTask<'_> {
         };
         // Embeddings stand unchanged at every level: computed once.
         let computed = if layer.info.counted { levels } else { &levels[..levels.len().min(1)] };
-        let at_once = concurrent_levels(&need, self.limits);
+        let together = levels_together(&need, self.limits);
         let mut rows: Vec<Vec<Measured>> = Vec::with_capacity(levels.len());
-        for group in computed.chunks(at_once) {
+        for group in computed.chunks(together) {
             let group: Vec<_> = group.par_iter().map(|choice| self.level(&original, *choice)).collect();
             rows.extend(group);
         }

@@ -99,8 +99,7 @@ impl Plan {
         let Some(&layer) = self.waiting.front() else {
             return if self.in_flight.is_empty() { Next::Done } else { Next::Wait };
         };
-        // One more than the threads, so that a layer is read while the others are computed.
-        let has_room = self.in_flight.len() <= self.limits.threads
+        let has_room = self.in_flight.len() < self.limits.threads + AHEAD
             && self.in_flight_bytes + self.needs[layer] <= self.limits.memory;
         if !has_room && !self.in_flight.is_empty() {
             return Next::Wait;
@@ -126,8 +125,23 @@ impl Plan {
     }
 }
 
+/// Layers in flight beyond one for each thread: one is read while another lies ready for the thread that is done first. A
+/// thread that waits for the last level of its layer begins another layer meanwhile, so a single one would be gone too soon.
+const AHEAD: usize = 2;
+
+/// How many levels of a layer to hand out together. All, where memory would hold all of all layers in flight: no thread waits
+/// for another's level before it takes the next. Else as many as are computed at once.
+pub(super) fn levels_together(need: &Need, limits: &Limits) -> usize {
+    let in_flight = (limits.threads + AHEAD) as u64;
+    if need.bytes(need.levels).saturating_mul(in_flight) <= limits.memory {
+        need.levels.max(1)
+    } else {
+        concurrent_levels(need, limits)
+    }
+}
+
 /// How many levels of a layer to compute at once: as many as there are threads, while they fit into memory.
-pub(super) fn concurrent_levels(need: &Need, limits: &Limits) -> usize {
+fn concurrent_levels(need: &Need, limits: &Limits) -> usize {
     let mut count = need.levels.min(limits.threads).max(1);
     while count > 1 && need.bytes(count) > limits.memory {
         count -= 1;
@@ -288,6 +302,18 @@ mod tests {
         assert_eq!(concurrent_levels(&need, &limits(8, u64::MAX, u64::MAX)), 6);
         assert_eq!(concurrent_levels(&need, &limits(4, need.bytes(2), u64::MAX)), 2);
         assert_eq!(concurrent_levels(&need, &limits(4, 0, u64::MAX)), 1);
+        // Two threads have up to four layers in flight.
+        assert_eq!(levels_together(&need, &limits(2, 4 * need.bytes(6), u64::MAX)), 6);
+        assert_eq!(levels_together(&need, &limits(2, 4 * need.bytes(6) - 1, u64::MAX)), 2);
+    }
+
+    #[test]
+    fn two_layers_lie_ready_for_the_threads() {
+        let cost = Some(Cost { work: 1.0, bytes: 1, least: 1, why: None });
+        let mut plan = Plan::new(&[cost; 9], limits(3, u64::MAX, u64::MAX));
+        assert_eq!((0..6).filter(|_| plan.next() != Next::Wait).count(), 5);
+        plan.finished(2);
+        assert_eq!((plan.next(), plan.next()), (Next::Read(5), Next::Wait));
     }
 
     #[test]

@@ -137,20 +137,29 @@ fn codes_that_are_nearly_all_zero_are_exact_on_every_kernel() {
             for times in [1, 40] {
                 let mut gram = CodeGramBuilder::with_largest(kernel, n, 32);
                 for panel in order.repeat(times).chars() {
-                    gram.push(
-                        if panel == 'f' {
-                            &few
-                        } else if panel == 'm' {
-                            &many
-                        } else {
-                            &none
-                        },
-                        m,
-                    );
+                    let panel = match panel {
+                        'f' => &few,
+                        'm' => &many,
+                        _ => &none,
+                    };
+                    gram.push(panel, m);
                 }
                 let expected = sum(counts.map(|count| count * times as f64));
                 assert_eq!(gram.finish().to_dense(), expected, "{} {order} {times} times", kernel.name());
             }
+        }
+        // By columns, and as codes that may be larger; with residues where the codes are.
+        let columns = transposed(&few, m, n);
+        for largest in [32, 127] {
+            let mut gram = CodeGramBuilder::with_largest(kernel, n, largest);
+            gram.push_panel(CodePanel::columns(&columns, m), None, m);
+            assert_eq!(gram.finish().to_dense(), exact(&few, m, n), "{} up to {largest}", kernel.name());
+            let mut gram = CodeGramBuilder::with_largest(kernel, n, largest);
+            for _ in 0..140 {
+                gram.push_panel(CodePanel::columns(&columns, m), Some(&columns), m);
+            }
+            let expected: Vec<f64> = exact(&few, m, n).iter().map(|sum| 140.0 * (sum + 2.0 * 0.125 * sum)).collect();
+            assert_eq!(gram.finish_split(1.0, 0.125).to_dense(), expected, "{} up to {largest}", kernel.name());
         }
     }
 }

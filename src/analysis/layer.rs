@@ -57,8 +57,8 @@ impl LayerTask<'_> {
     /// Analyses the tensor from its bytes: a row per level, in the order of the levels.
     ///
     /// Always delivers all rows: what can't be computed is a row with status `failed` and a reason. Levels run in parallel
-    /// on the current rayon pool, as many at once as fit into the memory limit; the numbers do not depend on how many that
-    /// is.
+    /// on the current rayon pool, as many of them handed out at once as the memory limit allows; the numbers do not depend on
+    /// how many that is.
     pub fn run(&self, bytes: Vec<u8>) -> Vec<LayerRow> {
         let Self { layer, levels, .. } = *self;
         let need = Need::new(layer, levels, (self.info, self.options), self.limits);

@@ -9,7 +9,7 @@ use super::layers::{Layer, LayerKind};
 use super::options::Options;
 use super::weights::needs_whole;
 use crate::format::TensorInfo;
-use crate::spectrum::backend;
+use crate::spectrum::{SPARSE_ORDER, backend};
 
 /// What the machine gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Cost {
     pub fn of(layer: &Layer, choices: &[Choice], of: (&TensorInfo, &Options), limits: &Limits) -> Option<Self> {
         let need = Need::new(layer, choices, of, limits);
         let levels = if layer.info.counted { choices.len() } else { 1 };
-        let (bytes, least) = (need.bytes(concurrent_levels(&need, limits)), need.bytes(1));
+        let (bytes, least) = (need.bytes(levels_together(&need, limits)), need.bytes(1));
         let would_fit = || Need::sliced(layer, choices, of.0).bytes(1) <= limits.hard_limit;
         let why = needs_whole(layer, of.0, of.1).filter(|_| least > limits.hard_limit && would_fit());
         (!choices.is_empty()).then(|| Self { work: layer.work() * levels as f64, bytes, least, why })
@@ -129,8 +129,8 @@ impl Plan {
 /// thread that waits for the last level of its layer begins another layer meanwhile, so a single one would be gone too soon.
 const AHEAD: usize = 2;
 
-/// How many levels of a layer to hand out together. All, where memory would hold all of all layers in flight: no thread waits
-/// for another's level before it takes the next. Else as many as are computed at once.
+/// How many levels of a layer to hand out together. All, where memory would hold those of as many such layers as are in flight:
+/// no thread waits for another's level before it takes the next. Else as many as are computed at once.
 pub(super) fn levels_together(need: &Need, limits: &Limits) -> usize {
     let in_flight = (limits.threads + AHEAD) as u64;
     if need.bytes(need.levels).saturating_mul(in_flight) <= limits.memory {
@@ -232,7 +232,10 @@ impl Need {
 /// Bytes of a level of order n: a Gram matrix (half of it is kept; of codes also its sums in integers; of a library all of it)
 /// and some panels, here and in the reduction to a band.
 fn level(n: u64) -> u64 {
-    backend::selected().bytes(n).max(n.saturating_mul(n).saturating_mul(8)).saturating_add(n.saturating_mul(8192))
+    let square = n.saturating_mul(n);
+    // Sums of few codes and of few residues are kept apart.
+    let of_codes = if n <= SPARSE_ORDER as u64 { 12 } else { 8 };
+    backend::selected().bytes(n).max(square.saturating_mul(of_codes)).saturating_add(n.saturating_mul(8192))
 }
 
 /// Whether some level looks at the whole matrix.

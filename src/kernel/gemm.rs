@@ -126,7 +126,8 @@ impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Job for Blocks<L, VECTOR
                     sums[row][vector] = L::load(c.add(row * self.c_step + vector * L::LANES));
                 }
             }
-            // Other blocks are rare, and the page's modules are to be small.
+            // Of eigenvalues hardly anything is other blocks. Of eigenvectors it is, and they take the general loop: the page's modules
+            // are to be small.
             if I::FIXED_STEPS && ROWS == 6 && self.a_row_step == 1 {
                 self.neighbouring_rows(a, &mut sums);
             } else if I::FIXED_STEPS && ROWS == 6 && self.a_depth_step == 1 {

@@ -70,7 +70,8 @@ pub(super) fn is_long_enough(fitted: usize, tail: usize) -> bool {
 ///
 /// Over all values above 1e-5, every value but the largest is a candidate for xmin, also one that equals its neighbour.
 /// For a tail of `t` values: `alpha = 1 + t / sum ln(x / xmin)`; the candidate with the smallest KS distance wins, the
-/// first on ties. Below 20 values: tails of at least 8, and `t - 1` in place of `t`.
+/// first on ties. Below 20 values: tails of at least 8, and `t - 1` in place of `t`. Tails of values that are equal but for
+/// rounding are candidates only where there is no other: rounding decides what their distance is.
 ///
 /// # Errors
 /// [`FitFailure`] if fewer than two values are left.
@@ -84,7 +85,7 @@ pub fn fit_weightwatcher(values: &[f64]) -> Result<PowerLawFit, FitFailure> {
     let data = fitted_part(values)?;
     let logs = logarithms(data);
     let sample = Sample { values: data, logs: &logs };
-    let chosen = if data.len() < FEW { Some(scan_few(sample)) } else { scan(sample, |_| true) };
+    let chosen = if data.len() < FEW { Some(scan_few(sample)) } else { scan_different(sample) };
     // From 20 values on there are at least 19 candidates.
     Ok(fit_of(values, data, chosen.unwrap_or(Chosen { start: 0, alpha: 0.0, sigma: 0.0, ks_distance: 1.0 })))
 }
@@ -178,6 +179,13 @@ fn scan(sample: Sample, wanted: impl Fn(usize) -> bool) -> Option<Chosen> {
     let (index, ks_distance) = smallest_distance(sample, &candidates)?;
     let Candidate { start, alpha } = candidates[index];
     Some(Chosen { start, alpha, sigma: (alpha - 1.0) / ((n - start) as f64).sqrt(), ks_distance })
+}
+
+/// The scan without tails of equal values, unless all are. Below [`FEW`] the tool leaves them out itself.
+fn scan_different(sample: Sample) -> Option<Chosen> {
+    let largest = *sample.values.last()?;
+    let is_different = |start: usize| sample.values[start] * (1.0 + EQUAL) < largest;
+    scan(sample, is_different).or_else(|| scan(sample, |_| true))
 }
 
 /// `WeightWatcher` meant to trade the distance against the length of the tail here, but its constructor overwrites that

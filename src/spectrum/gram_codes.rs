@@ -23,7 +23,7 @@ const IN_TILE: usize = TILE / CODE_PANEL;
 const TILE_ROWS_IN_CACHE: usize = 4;
 
 /// Up to this order codes may be multiplied word by word: their sums take 4 n^2 bytes more.
-const SPARSE_ORDER: usize = 2048;
+pub const SPARSE_ORDER: usize = 2048;
 
 /// They are, where at most one word in so many is not zero. A word costs about twice its share of a dense product of both
 /// halves, which is what residues need, and four times that of one half, which is what squares need.
@@ -57,7 +57,7 @@ impl CodeGramBuilder {
     ///
     /// # Cost
     /// 2 n^2 + 2 kB n bytes, twice that with residues; 4 n^2 more for the result, and from 131,071 rows on for each sum. Up to
-    /// n = 2048 4 n^2 more where few codes, or few residues, are not zero.
+    /// n = 2048 4 n^2 more where few codes are not zero, and as much where few residues are not.
     pub fn new(n: usize) -> Self {
         Self::with_kernel(Kernel::selected(), n)
     }
@@ -192,7 +192,7 @@ impl Split {
 /// Which elements of a product the lower triangle of a symmetric sum takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Triangle {
-    /// Its own lower ones.
+    /// Those of one half: the product is symmetric.
     Once,
     /// Those and, transposed, the upper ones: the sum is of the product and its transpose.
     Both,

@@ -26,7 +26,7 @@ pub use blocks::square_blocks;
 pub use distance::log_wasserstein;
 pub use erg::{ErgPoint, erg_point};
 pub use gram::{GramBuilder, SLICE};
-pub use gram_codes::{CODE_SLICE, CodeGramBuilder, CodePanel};
+pub use gram_codes::{CODE_SLICE, CodeGramBuilder, CodePanel, SPARSE_ORDER};
 pub use leading::{Leading, leading_singular, subspace_overlap};
 pub use levels::{log_spacings, spacing_ratio};
 pub use marchenko_pastur::{NoiseFit, fit_noise};

@@ -11,7 +11,8 @@ use crate::spectrum::tiles::SymmetricTiles;
 /// As `solve`; [`EigenError::NotFinite`].
 ///
 /// # Cost
-/// n reads where every row begins with an element that is not zero; at most n^2. No memory: the rest moves together.
+/// n reads where every row begins with an element that is not zero; at most n^2, and n^2 / 2 moves where a row is taken out. The
+/// matrix is not copied: the rest moves together.
 pub(super) fn solve_coupled(
     mut tiles: SymmetricTiles,
     solve: impl FnOnce(SymmetricTiles) -> Result<Vec<f64>, EigenError>,

@@ -73,7 +73,7 @@ pub fn symmetric_eigenvalues(a: &mut [f64], n: usize, cancelled: Cancelled) -> R
 }
 
 /// [`symmetric_eigenvalues`] of a matrix in tiles, without the copy, on a kernel of the caller's choice. Rows that are zero
-/// off the diagonal cost nothing.
+/// off the diagonal cost about n steps each.
 ///
 /// # Errors
 /// As [`symmetric_eigenvalues`].

@@ -166,10 +166,14 @@ impl Group {
     ) -> [i32; CODE_PANEL] {
         let mut totals = [0i32; CODE_PANEL];
         let capacity = self.right.len() / CODE_PANEL;
+        // Cleared once: a browser clears memory by a call, for every word that would be.
+        let (mut lines, mut packed) = ([[0i8; CODE_PANEL]; GROUP], [0; CODE_PANEL]);
         for word in 0..depth.div_ceil(GROUP) {
-            // Rows beyond the last are zero.
-            let mut lines = [[0i8; CODE_PANEL]; GROUP];
             let first = word * GROUP;
+            // Rows beyond the last are zero.
+            if first + GROUP > depth {
+                lines = [[0; CODE_PANEL]; GROUP];
+            }
             for (offset, line) in lines[..GROUP.min(depth - first)].iter_mut().enumerate() {
                 let from = &codes.data[(first + offset) * codes.row_step..];
                 // Most groups are whole: a length known beforehand makes one copy of them.
@@ -178,7 +182,6 @@ impl Group {
                     _ => line[..columns].copy_from_slice(&from[..columns]),
                 }
             }
-            let mut packed = [0; CODE_PANEL];
             for i in 0..CODE_PANEL {
                 let codes: [i8; GROUP] = std::array::from_fn(|offset| lines[offset][i]);
                 totals[i] += codes.iter().map(|code| i32::from(*code)).sum::<i32>();
@@ -227,4 +230,34 @@ fn word_of<const GROUP: usize>(codes: [i8; GROUP]) -> i32 {
         word |= (i32::from(*code) as u32 & (u32::MAX >> (32 - bits))) << (offset as u32 * bits);
     }
     word as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Kernel;
+
+    #[test]
+    fn few_words_are_counted_and_many_are_not() {
+        for (kernel, largest) in Kernel::available().into_iter().flat_map(|kernel| [(kernel, 32), (kernel, 127)]) {
+            let layout = kernel.codes(largest).layout();
+            let count = |n: usize, nonzero: &[usize]| {
+                let mut codes = vec![0; 40 * n];
+                for place in nonzero {
+                    codes[*place] = 7;
+                }
+                let mut packed = Packed::new(layout, n);
+                packed.pack(n, CodePanel::rows(&codes, n), 40);
+                packed.few_words(n, 40, 6)
+            };
+            assert_eq!(count(100, &[]), Some(0));
+            // The first two are of one word.
+            assert_eq!(count(100, &[3, 103, 99, 3999]), Some(3), "{}", kernel.name());
+            let words = 40 / layout.group * 100;
+            let rows = |words: usize| (0..words).map(|word| word / 100 * layout.group * 100 + word % 100);
+            assert_eq!(count(100, &rows(words / 6).collect::<Vec<_>>()), Some(words / 6), "{}", kernel.name());
+            assert_eq!(count(100, &rows(words / 6 + 1).collect::<Vec<_>>()), None, "{}", kernel.name());
+            assert_eq!(count(SPARSE_ORDER + 1, &[]), None);
+        }
+    }
 }

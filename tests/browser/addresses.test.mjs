@@ -113,8 +113,8 @@ describe("a slow server", () => {
   const tensor = (file, n) => file.length - (12 - n) * SIZE;
   /** How many tensors were asked for. */
   const asked = () => models.wanted.filter(({ begin, end }) => end - begin === SIZE).length;
-  /** How many tensors are on their way at a time: for as many there is room, and a browser asks one server for no more than six things at once. */
-  const atOnce = async (page) => Math.min(Number(/(\d+) threads/.exec(await page.text("#engine"))?.[1] ?? 1) + 1, 6);
+  /** How many tensors are on their way at a time: two more than there are threads, and a browser asks one server for no more than six things at once. */
+  const atOnce = async (page) => Math.min(Number(/(\d+) threads/.exec(await page.text("#engine"))?.[1] ?? 1) + 2, 6);
 
   onModels("is asked for the next tensors while others are computed, for no more than there is room, in order", async (page) => {
     const file = many();

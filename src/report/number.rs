@@ -40,6 +40,12 @@ impl From<Option<f64>> for Number {
     }
 }
 
+/// How a change in percent is shown: what rounds to nothing has not fallen.
+pub(super) fn change(percent: f64) -> String {
+    let text = format!("{percent:+.2}%");
+    if text == "-0.00%" { "+0.00%".to_owned() } else { text }
+}
+
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
@@ -87,6 +93,11 @@ mod tests {
         assert!(serde_json::from_str::<Number>("\"x\"").is_err());
         assert_eq!(Number(None).to_text(), "");
         assert_eq!(Number(Some(f64::NEG_INFINITY)).to_text(), "-inf");
+    }
+
+    #[test]
+    fn a_change_that_rounds_to_nothing_has_not_fallen() {
+        assert_eq!([-0.004, -0.005_1, 0.0, 1.234].map(change), ["+0.00%", "-0.01%", "+0.00%", "+1.23%"]);
     }
 
     proptest! {

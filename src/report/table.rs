@@ -1,6 +1,6 @@
 //! The comparison for people: what comes first is what the evidence supports.
 
-use super::number::Number;
+use super::number::{Number, change};
 use super::rows::{ComparisonRow, ModelReport, RunStatus};
 use super::verdict::verdict;
 
@@ -91,5 +91,5 @@ fn percent(value: Number) -> String {
 }
 
 fn signed_percent(value: Number) -> String {
-    value.0.map_or_else(|| "-".to_owned(), |v| format!("{v:+.2}%"))
+    value.0.map_or_else(|| "-".to_owned(), change)
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::number::change;
 use super::rows::ComparisonRow;
 
 /// A sentence and what it rests on.
@@ -87,9 +88,9 @@ fn alpha(levels: &[(f64, &ComparisonRow)]) -> Option<String> {
     let lowest = changes.iter().map(|c| c.1).min_by(f64::total_cmp)?;
     let highest = changes.iter().map(|c| c.1).max_by(f64::total_cmp)?;
     let mut text = if changes.len() == 1 {
-        format!("Mean alpha changes by {lowest:+.2}%.")
+        format!("Mean alpha changes by {}.", change(lowest))
     } else {
-        format!("Mean alpha changes by {lowest:+.2}% to {highest:+.2}%.")
+        format!("Mean alpha changes by {} to {}.", change(lowest), change(highest))
     };
     text += " Neither sign nor size of that change ranks levels";
     // Levels come by rising error: one that moves alpha more than a later one contradicts the order.
@@ -99,11 +100,11 @@ fn alpha(levels: &[(f64, &ComparisonRow)]) -> Option<String> {
         .max_by(|x, y| (x.1.0 / x.0.0).total_cmp(&(y.1.0 / y.0.0)));
     text += &match contradiction {
         Some((a, b)) => format!(
-            ": here {} moves it more than {} ({:+.2}% against {:+.2}%) with {:.1} times less error.",
+            ": here {} moves it more than {} ({} against {}) with {:.1} times less error.",
             a.2,
             b.2,
-            a.1,
-            b.1,
+            change(a.1),
+            change(b.1),
             b.0 / a.0
         ),
         None => ".".to_owned(),

@@ -276,6 +276,21 @@ mod tests {
     }
 
     #[test]
+    fn a_tail_of_values_equal_but_for_rounding_is_chosen_only_without_another() {
+        // Quantiles of a Pareto law within 1e-10 of one value, as rounding might leave them: by distance the best tail.
+        let quantile = |i: u32| -(1.0 - (f64::from(i) + 0.5) / 20.0).ln();
+        let equal: Vec<f64> = (0..20).map(|i| 10.0 * (1.0 + 2e-11 * quantile(i))).collect();
+        let mut values: Vec<f64> = (0..100).map(|i| 1.0 + 0.01 * f64::from(i)).collect();
+        values.extend(&equal);
+        let logs: Vec<f64> = values.iter().map(|v| v.ln()).collect();
+        let nearest = scan(Sample { values: &values, logs: &logs }, |_| true).unwrap();
+        assert!(nearest.start >= 100 && nearest.ks_distance < 0.05, "the example is one: {}", nearest.start);
+        let fit = fit_weightwatcher(&values).unwrap();
+        assert!(fit.xmin < 2.0 && fit.degenerate().is_none(), "{fit:?}");
+        assert!(fit_weightwatcher(&equal).unwrap().degenerate().is_some());
+    }
+
+    #[test]
     fn an_exact_power_law_gives_its_exponent_back() {
         // Quantiles of a Pareto law with alpha = 3: x = (1 - u)^(-1 / 2).
         let values: Vec<f64> = (0..4000).map(|i| (1.0 - (f64::from(i) + 0.5) / 4000.0).powf(-0.5)).collect();

@@ -18,9 +18,13 @@ async function wholeModel(model) {
     // What waits for the end looks at every frame otherwise, which costs one of two cores a tenth of its time.
     const seconds = await page.page.evaluate(
       () =>
-        new Promise((resolve) => {
+        new Promise((resolve, reject) => {
           const begun = performance.now();
-          const look = () => document.body.dataset.run === "complete" && resolve(1e-3 * (performance.now() - begun));
+          const look = () => {
+            const { run } = document.body.dataset;
+            if (run === "complete") resolve(1e-3 * (performance.now() - begun));
+            else if (run === "cancelled") reject(new Error(document.querySelector("#alert")?.textContent || "the run was stopped"));
+          };
           new MutationObserver(look).observe(document.body, { attributeFilter: ["data-run"] });
           document.getElementById("analyze").click();
         }),

@@ -78,7 +78,7 @@ pub fn symmetric_eigenvalues(a: &mut [f64], n: usize, cancelled: Cancelled) -> R
 /// # Errors
 /// As [`symmetric_eigenvalues`].
 pub fn tiled_eigenvalues(kernel: Kernel, tiles: SymmetricTiles, cancelled: Cancelled) -> Result<Vec<f64>, EigenError> {
-    decouple::solve_coupled(tiles, |rest| {
+    decouple::solve_coupled(tiles, Poll { cancelled }, |rest| {
         let width = band_width(rest.order());
         staged_eigenvalues(kernel, rest, width, cancelled, &mut |_| ())
     })

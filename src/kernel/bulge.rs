@@ -2,7 +2,7 @@
 
 use super::chase::{annihilate, load_all};
 use super::lanes::Lanes;
-use super::{Isa, Job};
+use super::{Isa, Job, WIDEST};
 
 /// One step of a sweep, at row and column s of the band.
 ///
@@ -32,7 +32,7 @@ impl<const OCTETS: usize> Job for BulgeStep<OCTETS> {
         let v = load_all::<I, OCTETS>(self.v);
         // D H = D - w v^T
         let w = products::<I, OCTETS>(self.block, self.step, v, I::Oct::splat(self.tau), zero, [zero; OCTETS]);
-        let mut column = [0.0; 64];
+        let mut column = [0.0; WIDEST];
         for row in 0..b {
             column[row] = *self.block.add(row * self.step);
         }
@@ -42,8 +42,8 @@ impl<const OCTETS: usize> Job for BulgeStep<OCTETS> {
             first[octet] = first[octet].sub(w[octet]);
         }
         let (u, beta, left_tau) = annihilate::<I, OCTETS>(first);
-        let mut u_each = [0.0; 64];
-        let mut w_each = [0.0; 64];
+        let mut u_each = [0.0; WIDEST];
+        let mut w_each = [0.0; WIDEST];
         for octet in 0..OCTETS {
             u[octet].store(u_each.as_mut_ptr().add(8 * octet));
             w[octet].store(w_each.as_mut_ptr().add(8 * octet));
@@ -72,7 +72,7 @@ impl<const OCTETS: usize> Job for BulgeStep<OCTETS> {
         // (E - u beside) H' = E - u beside - y next^T
         let across = I::Oct::splat(dot::<I, OCTETS>(beside, next));
         let y = products::<I, OCTETS>(self.block.add(b), self.step, next, I::Oct::splat(next_tau), across, u);
-        let mut y_each = [0.0; 64];
+        let mut y_each = [0.0; WIDEST];
         for octet in 0..OCTETS {
             y[octet].store(y_each.as_mut_ptr().add(8 * octet));
         }

@@ -319,7 +319,7 @@ impl Kernel {
     }
 
     /// Householder factorization of a row-major panel \[rows, width\], `step` from row to row; width is one of 8, 16,
-    /// 24, 32 and rows >= width: see [`panel::PanelQr`].
+    /// 24 and rows >= width: see [`panel::PanelQr`].
     pub(crate) fn panel_qr(self, [rows, width]: [usize; 2], p: &mut [f64], step: usize, factors: &mut PanelFactors) {
         assert!(rows >= width && step >= width && (rows - 1) * step + width <= p.len());
         assert!(factors.r.len() == width * width);
@@ -330,7 +330,6 @@ impl Kernel {
             8 => self.run(panel::PanelQr::<1> { p, step, rows, r, tau, dots }),
             16 => self.run(panel::PanelQr::<2> { p, step, rows, r, tau, dots }),
             24 => self.run(panel::PanelQr::<3> { p, step, rows, r, tau, dots }),
-            32 => self.run(panel::PanelQr::<4> { p, step, rows, r, tau, dots }),
             _ => panic!("panel width {width}"),
         }
     }
@@ -343,7 +342,6 @@ impl Kernel {
             8 => self.run(chase::ChaseStart::<1> { column, v }),
             16 => self.run(chase::ChaseStart::<2> { column, v }),
             24 => self.run(chase::ChaseStart::<3> { column, v }),
-            32 => self.run(chase::ChaseStart::<4> { column, v }),
             _ => panic!("band width {width}"),
         }
     }
@@ -357,7 +355,6 @@ impl Kernel {
             8 => self.run(chase::ChaseSteps::<1, 1> { blocks, step, v, tau }),
             16 => self.run(chase::ChaseSteps::<2, 1> { blocks, step, v, tau }),
             24 => self.run(chase::ChaseSteps::<3, 1> { blocks, step, v, tau }),
-            32 => self.run(chase::ChaseSteps::<4, 1> { blocks, step, v, tau }),
             _ => panic!("band width {width}"),
         };
         tau
@@ -397,7 +394,6 @@ impl Kernel {
             8 => self.run(bulge::BulgeStep::<1> { block, step, v, tau }),
             16 => self.run(bulge::BulgeStep::<2> { block, step, v, tau }),
             24 => self.run(bulge::BulgeStep::<3> { block, step, v, tau }),
-            32 => self.run(bulge::BulgeStep::<4> { block, step, v, tau }),
             _ => panic!("band width {width}"),
         }
     }
@@ -449,6 +445,9 @@ impl<'a> Rows<'a> {
         Self { data, step, octet_step: 8 }
     }
 }
+
+/// The most columns of a panel, and the widest half of a band.
+pub(crate) const WIDEST: usize = 24;
 
 /// What [`Kernel::panel_qr`] returns beside V: R and the products of V's columns \[b, b\] row-major, and the scales.
 pub(crate) struct PanelFactors {

@@ -1,7 +1,7 @@
 //! Householder factorization of a tall panel.
 
 use super::lanes::Lanes;
-use super::{Isa, Job};
+use super::{Isa, Job, WIDEST};
 
 /// Squared norms below this are taken for zero. The matrix is scaled to entries of order 1, so a column this short
 /// (1e-100) is rounding noise, and its square would lose digits to underflow.
@@ -42,8 +42,8 @@ impl<const OCTETS: usize> Job for PanelQr<OCTETS> {
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
         let b = 8 * OCTETS;
-        let mut scale = [0.0; 64];
-        let mut dot = [0.0; 64];
+        let mut scale = [0.0; WIDEST];
+        let mut dot = [0.0; WIDEST];
         // Column 0 against all columns, below its pivot.
         let mut sums = [I::Oct::splat(0.0); OCTETS];
         for row in 1..self.rows {
@@ -65,7 +65,7 @@ impl<const OCTETS: usize> Job for PanelQr<OCTETS> {
             for j in 0..column {
                 *self.dots.add(column * b + j) = scale[j] * (*pivot.add(j) + dot[j] * inverse);
             }
-            let mut factor = [0.0; 64];
+            let mut factor = [0.0; WIDEST];
             for j in column + 1..b {
                 let z = tau * (*pivot.add(j) + dot[j] * inverse);
                 *pivot.add(j) -= z;

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{EigenError, Poll};
-use crate::kernel::{Kernel, PanelFactors, Rows, Strided};
+use crate::kernel::{Kernel, PanelFactors, Rows, Strided, WIDEST};
 use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows};
 
 /// A symmetric band matrix of order n and half bandwidth b, with room for the bulges of the second stage.
@@ -331,7 +331,7 @@ impl Panels {
             let start = from.saturating_sub(TILE * i);
             let count = TILE.min(padded - TILE * i) - start;
             let block = &mut left[start * step..(start + count) * step];
-            let mut v = [0.0; TILE * 32];
+            let mut v = [0.0; TILE * WIDEST];
             for (v, line) in v.chunks_exact_mut(width).zip(block.chunks_exact_mut(step)) {
                 v.copy_from_slice(&line[width..]);
                 line[..width].fill(0.0);

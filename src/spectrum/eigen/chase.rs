@@ -5,7 +5,7 @@ use super::{EigenError, Poll};
 use crate::kernel::Kernel;
 
 /// Sweeps that go down the band together. Each is two steps (2b rows) behind the one before it, so a group works on
-/// 2 b GROUP rows of 3b elements, which stay in the second-level cache (0.4 MB at b = 32).
+/// 2 b GROUP rows of 3b elements, which stay in the second-level cache (0.2 MB at b = 24).
 const GROUP: usize = 8;
 
 /// A step of a sweep.

@@ -95,7 +95,7 @@ pub enum Stage {
     Tridiagonal,
 }
 
-/// [`tiled_eigenvalues`] with a band width of the caller's choice (8, 16, 24 or 32), telling `ended` after each stage.
+/// [`tiled_eigenvalues`] with a band width of the caller's choice (8, 16 or 24), telling `ended` after each stage.
 ///
 /// # Errors
 /// As [`symmetric_eigenvalues`].

@@ -2,7 +2,7 @@
 
 use super::grid::Grid;
 use super::{EigenError, Poll};
-use crate::kernel::{Kernel, PanelFactors, Rows, Strided};
+use crate::kernel::{Kernel, PanelFactors, Rows, Strided, WIDEST};
 use crate::spectrum::tiles::TILE;
 
 /// An upper band matrix of order n with b superdiagonals, with room for the bulges of the second stage.
@@ -293,7 +293,7 @@ impl Panels {
             *x = -*x;
         }
         // Y = (A U) S + V m, in blocks of rows that stay in the first-level cache; V and Y are halves of the same rows.
-        let mut v = [0.0; TILE * 32];
+        let mut v = [0.0; TILE * WIDEST];
         for i in from / TILE..self.rows.div_ceil(TILE) {
             let (start, count) = part(i, from, self.rows);
             let row = TILE * i + start;

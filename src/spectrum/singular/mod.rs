@@ -34,7 +34,7 @@ pub fn singular_values(matrix: &Matrix, cancelled: Cancelled) -> Result<Vec<f64>
     staged_singular_values(Kernel::selected(), matrix, None, cancelled, &mut |_| ())
 }
 
-/// [`singular_values`] on a kernel and with a band width (8, 16, 24 or 32) of the caller's choice, telling `ended` after
+/// [`singular_values`] on a kernel and with a band width (8, 16 or 24) of the caller's choice, telling `ended` after
 /// each stage; the triangle counts to the band.
 ///
 /// # Errors

@@ -46,8 +46,9 @@ impl Job for Quantize<'_> {
         let mut error = damage.error;
         let (whole, rest) = weights.as_chunks::<BLOCK>();
         let (to, to_rest) = codes.as_chunks_mut::<BLOCK>();
+        // Cleared once: a browser clears it by a call.
+        let mut sums = [0.0; BLOCK];
         for (weights, codes) in whole.iter().zip(to) {
-            let mut sums = [0.0; BLOCK];
             for (weights, sums) in weights.as_chunks::<8>().0.iter().zip(sums.as_chunks_mut::<8>().0) {
                 let mut rounded = [0.0; 8];
                 for lane in 0..8 {

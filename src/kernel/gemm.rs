@@ -126,11 +126,9 @@ impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Job for Blocks<L, VECTOR
                     sums[row][vector] = L::load(c.add(row * self.c_step + vector * L::LANES));
                 }
             }
-            // Of eigenvalues hardly anything is other blocks. Of eigenvectors it is, and they take the general loop: the page's modules
-            // are to be small.
-            if I::FIXED_STEPS && ROWS == 6 && self.a_row_step == 1 {
+            if I::FIXED_STEPS && self.a_row_step == 1 {
                 self.neighbouring_rows(a, &mut sums);
-            } else if I::FIXED_STEPS && ROWS == 6 && self.a_depth_step == 1 {
+            } else if I::FIXED_STEPS && self.a_depth_step == 1 {
                 self.neighbouring_steps(a, &mut sums);
             } else {
                 self.steps(a, &mut sums, &mut ahead);

@@ -13,7 +13,7 @@ import { compute, joined } from "./reading.js";
 /** The comparison is computed at most this often while rows come in. */
 const COMPARISON_EVERY_MS = 1000;
 /** Rows are posted at most this often: each post costs the page a repaint, which a core that computes has to do. */
-const NEWS_EVERY_MS = 300;
+const NEWS_EVERY_MS = 500;
 
 /** The report of a comparison is posted at most this often, and so that making it takes no more than this share of the time. */
 const REPORT_EVERY_MS = 500;

@@ -11,6 +11,7 @@ pub(super) struct Neon;
 
 impl Isa for Neon {
     type Oct = Twice<Twice<F64x2>>;
+    type Part = Self::Oct;
     #[inline(always)]
     unsafe fn call<J: Job>(job: J) -> J::Output {
         #[inline(never)]
@@ -81,6 +82,13 @@ impl Lanes for F64x2 {
     #[inline(always)]
     unsafe fn sum(self) -> f64 {
         vaddvq_f64(self.0)
+    }
+    /// Two columns at a time.
+    #[inline(always)]
+    unsafe fn store_sums(columns: [Self; 8], sums: &mut [f64; 8]) {
+        for (pair, sums) in columns.as_chunks::<2>().0.iter().zip(sums.as_chunks_mut::<2>().0) {
+            vst1q_f64(sums.as_mut_ptr(), vpaddq_f64(pair[0].0, pair[1].0));
+        }
     }
     #[inline(always)]
     unsafe fn shift_in(self, x: f64) -> Self {

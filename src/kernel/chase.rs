@@ -3,6 +3,7 @@
 use super::lanes::Lanes;
 use super::panel::reflector;
 use super::{Isa, Job};
+use core::mem::MaybeUninit;
 
 /// Begins a sweep: the reflector that clears the band's column `s - 1` below its first subdiagonal element.
 pub(super) struct ChaseStart<const OCTETS: usize> {
@@ -80,101 +81,151 @@ impl<const OCTETS: usize, const COUNT: usize> Job for ChaseSteps<OCTETS, COUNT> 
     type Output = [f64; COUNT];
     #[inline(always)]
     unsafe fn run<I: Isa>(self) -> [f64; COUNT] {
-        let Self { blocks, step, v: vectors, tau } = self;
-        let b = 8 * OCTETS;
-        let zero = I::Oct::splat(0.0);
-        // (D; B) v
-        let mut upper = [[zero; OCTETS]; COUNT];
-        let mut lower = [[zero; OCTETS]; COUNT];
-        for column in 0..b {
-            for i in 0..COUNT {
-                let at = blocks[i].add(column * step);
-                let x = I::Oct::splat(*vectors[i].add(column));
-                for octet in 0..OCTETS {
-                    upper[i][octet] = x.mul_add(I::Oct::load(at.add(8 * octet)), upper[i][octet]);
-                    lower[i][octet] = x.mul_add(I::Oct::load(at.add(b + 8 * octet)), lower[i][octet]);
-                }
-            }
+        const { assert!(COUNT == 1 || COUNT == 2) };
+        let last = COUNT - 1;
+        let mut one = Sweep::<I, OCTETS>::new(self.blocks[0], self.step, self.v[0], self.tau[0]);
+        if COUNT == 1 {
+            one.reflect();
+            let z = one.gather();
+            one.update(z);
+            return [one.next_tau; COUNT];
         }
-        let mut v = [[zero; OCTETS]; COUNT];
-        // The next reflector first: its square root and divisions are the longest wait.
-        let mut next = [[zero; OCTETS]; COUNT];
-        let mut beta = [0.0; COUNT];
-        let mut next_tau = [0.0; COUNT];
-        for i in 0..COUNT {
-            v[i] = load_all::<I, OCTETS>(vectors[i]);
-            let mut first = load_all::<I, OCTETS>(blocks[i].add(b));
-            for octet in 0..OCTETS {
-                lower[i][octet] = I::Oct::splat(tau[i]).mul(lower[i][octet]);
-                first[octet] = first[octet].sub(lower[i][octet]);
-            }
-            (next[i], beta[i], next_tau[i]) = annihilate::<I, OCTETS>(first);
-        }
-        let mut w = [[0.0; 32]; COUNT];
-        let mut next_u = [zero; COUNT];
-        for i in 0..COUNT {
-            // w = tau D v - (tau^2 / 2) (v . D v) v
-            let mut vdv = upper[i][0].mul(v[i][0]);
-            let mut product = next[i][0].mul(lower[i][0]);
-            for octet in 1..OCTETS {
-                vdv = upper[i][octet].mul_add(v[i][octet], vdv);
-                product = next[i][octet].mul_add(lower[i][octet], product);
-            }
-            let half = I::Oct::splat(0.5 * tau[i] * vdv.sum());
-            next_u[i] = I::Oct::splat(product.sum());
-            for octet in 0..OCTETS {
-                upper[i][octet] = I::Oct::splat(tau[i]).mul(half.neg_mul_add(v[i][octet], upper[i][octet]));
-                upper[i][octet].store(w[i].as_mut_ptr().add(8 * octet));
-            }
-        }
-        // z = tau' (v'^T B - (v' . u) v^T): what the next reflector takes from each column of B.
-        let mut z = [[0.0; 32]; COUNT];
-        for i in 0..COUNT {
-            let scale = I::Oct::splat(next_tau[i]);
-            for group in 0..OCTETS {
-                let mut columns = [zero; 8];
-                for (column, product) in columns.iter_mut().enumerate() {
-                    let at = blocks[i].add((8 * group + column) * step + b);
-                    *product = next[i][0].mul(I::Oct::load(at));
-                    for octet in 1..OCTETS {
-                        *product = next[i][octet].mul_add(I::Oct::load(at.add(8 * octet)), *product);
-                    }
-                }
-                let sums = scale.mul(next_u[i].neg_mul_add(v[i][group], I::Oct::sums(columns)));
-                sums.store(z[i].as_mut_ptr().add(8 * group));
-            }
-        }
-        for column in 0..b {
-            for i in 0..COUNT {
-                let at = blocks[i].add(column * step);
-                let vc = I::Oct::splat(*vectors[i].add(column));
-                let wc = I::Oct::splat(w[i][column]);
-                let zc = I::Oct::splat(z[i][column]);
-                for octet in 0..OCTETS {
-                    // Two products and a sum, not fused: equal when row and column change places.
-                    let both = v[i][octet].mul(wc).add(upper[i][octet].mul(vc));
-                    let place = at.add(8 * octet);
-                    I::Oct::load(place).sub(both).store(place);
-                    let place = at.add(b + 8 * octet);
-                    let right = lower[i][octet].neg_mul_add(vc, I::Oct::load(place));
-                    next[i][octet].neg_mul_add(zc, right).store(place);
-                }
-            }
-        }
-        for i in 0..COUNT {
-            for octet in 0..OCTETS {
-                zero.store(blocks[i].add(b + 8 * octet));
-                next[i][octet].store(vectors[i].add(8 * octet));
-            }
-            *blocks[i].add(b) = beta[i];
-            // The next sweep's D begins a row lower and takes in the first row of B: give it its upper half.
-            let mirror = blocks[i].add(b * step);
-            for column in 0..b {
-                *mirror.add(column) = *blocks[i].add(column * step + b);
-            }
-        }
+        // Written out, and not a loop over sweeps: compilers leave that one a loop, and its numbers in memory.
+        let mut other = Sweep::<I, OCTETS>::new(self.blocks[last], self.step, self.v[last], self.tau[last]);
+        one.reflect();
+        other.reflect();
+        let z = [one.gather(), other.gather()];
+        one.update(z[0]);
+        other.update(z[1]);
+        let mut next_tau = [one.next_tau; COUNT];
+        next_tau[last] = other.next_tau;
         next_tau
     }
+}
+
+/// One step of a sweep.
+struct Sweep<I: Isa, const OCTETS: usize> {
+    block: *mut f64,
+    step: usize,
+    vector: *mut f64,
+    tau: f64,
+    v: [I::Oct; OCTETS],
+    /// D v, then w.
+    upper: [I::Oct; OCTETS],
+    /// B v, then u = tau B v.
+    lower: [I::Oct; OCTETS],
+    /// The vector of the next reflector.
+    next: [I::Oct; OCTETS],
+    beta: f64,
+    next_tau: f64,
+}
+
+impl<I: Isa, const OCTETS: usize> Sweep<I, OCTETS> {
+    const WIDTH: usize = 8 * OCTETS;
+
+    /// (D; B) v
+    #[inline(always)]
+    unsafe fn new(block: *mut f64, step: usize, vector: *mut f64, tau: f64) -> Self {
+        let mut upper = [I::Oct::splat(0.0); OCTETS];
+        let mut lower = upper;
+        for column in 0..Self::WIDTH {
+            let at = block.add(column * step);
+            let x = I::Oct::splat(*vector.add(column));
+            for octet in 0..OCTETS {
+                upper[octet] = x.mul_add(I::Oct::load(at.add(8 * octet)), upper[octet]);
+                lower[octet] = x.mul_add(I::Oct::load(at.add(Self::WIDTH + 8 * octet)), lower[octet]);
+            }
+        }
+        let v = load_all::<I, OCTETS>(vector);
+        Self { block, step, vector, tau, v, upper, lower, next: v, beta: 0.0, next_tau: 0.0 }
+    }
+
+    /// Makes the next reflector: as early as may be, for its square root and divisions are the longest wait.
+    #[inline(always)]
+    unsafe fn reflect(&mut self) {
+        let mut first = load_all::<I, OCTETS>(self.block.add(Self::WIDTH));
+        for octet in 0..OCTETS {
+            self.lower[octet] = I::Oct::splat(self.tau).mul(self.lower[octet]);
+            first[octet] = first[octet].sub(self.lower[octet]);
+        }
+        (self.next, self.beta, self.next_tau) = annihilate::<I, OCTETS>(first);
+    }
+
+    /// w = tau D v - (tau^2 / 2) (v . D v) v; returns z = tau' (v'^T B - (v' . u) v^T): what the next reflector takes from
+    /// each column of B.
+    #[inline(always)]
+    unsafe fn gather(&mut self) -> [I::Oct; OCTETS] {
+        let mut vdv = self.upper[0].mul(self.v[0]);
+        let mut product = self.next[0].mul(self.lower[0]);
+        for octet in 1..OCTETS {
+            vdv = self.upper[octet].mul_add(self.v[octet], vdv);
+            product = self.next[octet].mul_add(self.lower[octet], product);
+        }
+        let half = I::Oct::splat(0.5 * self.tau * vdv.sum());
+        for octet in 0..OCTETS {
+            let upper = half.neg_mul_add(self.v[octet], self.upper[octet]);
+            self.upper[octet] = I::Oct::splat(self.tau).mul(upper);
+        }
+        let next_u = I::Oct::splat(product.sum());
+        let scale = I::Oct::splat(self.next_tau);
+        let mut z = self.next;
+        for group in 0..OCTETS {
+            let mut columns = [next_u; 8];
+            for (column, product) in columns.iter_mut().enumerate() {
+                let at = self.block.add((8 * group + column) * self.step + Self::WIDTH);
+                *product = self.next[0].mul(I::Oct::load(at));
+                for octet in 1..OCTETS {
+                    *product = self.next[octet].mul_add(I::Oct::load(at.add(8 * octet)), *product);
+                }
+            }
+            z[group] = scale.mul(next_u.neg_mul_add(self.v[group], I::Oct::sums(columns)));
+        }
+        z
+    }
+
+    /// D - v w^T - w v^T and B - u v^T - v' z^T, and what the next steps find.
+    #[inline(always)]
+    unsafe fn update(&self, z: [I::Oct; OCTETS]) {
+        let width = Self::WIDTH;
+        let (w, u) = (each::<I, OCTETS>(self.upper), each::<I, OCTETS>(self.lower));
+        let (z, next) = (each::<I, OCTETS>(z), each::<I, OCTETS>(self.next));
+        let [w, u, z, next] = [&w, &u, &z, &next].map(|x| x.as_ptr().cast::<f64>());
+        for part in (0..width).step_by(I::Part::LANES) {
+            let vp = I::Part::load(self.vector.add(part));
+            let wp = I::Part::load(w.add(part));
+            let up = I::Part::load(u.add(part));
+            let np = I::Part::load(next.add(part));
+            for column in 0..width {
+                let at = self.block.add(column * self.step + part);
+                let vc = I::Part::splat(*self.vector.add(column));
+                // Two products and a sum, not fused: equal when row and column change places.
+                let both = vp.mul(I::Part::splat(*w.add(column))).add(wp.mul(vc));
+                I::Part::load(at).sub(both).store(at);
+                let right = up.neg_mul_add(vc, I::Part::load(at.add(width)));
+                np.neg_mul_add(I::Part::splat(*z.add(column)), right).store(at.add(width));
+            }
+        }
+        for octet in 0..OCTETS {
+            I::Oct::splat(0.0).store(self.block.add(width + 8 * octet));
+            self.next[octet].store(self.vector.add(8 * octet));
+        }
+        *self.block.add(width) = self.beta;
+        // The next sweep's D begins a row lower and takes in the first row of B: give it its upper half.
+        let mirror = self.block.add(width * self.step);
+        for column in 0..width {
+            *mirror.add(column) = *self.block.add(column * self.step + width);
+        }
+    }
+}
+
+/// The numbers of vectors, one after the other. Not cleared before: a browser does that by a call.
+#[inline(always)]
+unsafe fn each<I: Isa, const OCTETS: usize>(x: [I::Oct; OCTETS]) -> [MaybeUninit<[f64; 8]>; OCTETS] {
+    let mut numbers = [const { MaybeUninit::<[f64; 8]>::uninit() }; OCTETS];
+    for octet in 0..OCTETS {
+        x[octet].store(numbers[octet].as_mut_ptr().cast());
+    }
+    numbers
 }
 
 #[cfg(test)]

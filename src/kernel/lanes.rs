@@ -60,10 +60,15 @@ pub(super) trait Lanes: Copy {
     #[inline(always)]
     unsafe fn sums(columns: [Self; 8]) -> Self {
         let mut sums = [0.0; 8];
+        Self::store_sums(columns, &mut sums);
+        Self::load(sums.as_ptr())
+    }
+    /// `sums[j]` becomes `columns[j].sum()`.
+    #[inline(always)]
+    unsafe fn store_sums(columns: [Self; 8], sums: &mut [f64; 8]) {
         for (sum, column) in sums.iter_mut().zip(columns) {
             *sum = column.sum();
         }
-        Self::load(sums.as_ptr())
     }
 }
 
@@ -125,6 +130,14 @@ impl<L: Lanes> Lanes for Twice<L> {
     #[inline(always)]
     unsafe fn sum(self) -> f64 {
         self.0.add(self.1).sum()
+    }
+    #[inline(always)]
+    unsafe fn store_sums(columns: [Self; 8], sums: &mut [f64; 8]) {
+        let mut halves = [L::splat(0.0); 8];
+        for (half, column) in halves.iter_mut().zip(columns) {
+            *half = column.0.add(column.1);
+        }
+        L::store_sums(halves, sums);
     }
     #[inline(always)]
     unsafe fn shift_in(self, x: f64) -> Self {

@@ -64,6 +64,8 @@ trait Job {
 trait Isa {
     /// Eight lanes.
     type Oct: Lanes;
+    /// As many lanes, of eight, as allow for four such vectors and as many single ones in the registers.
+    type Part: Lanes;
     /// Runs the job in a function compiled for this instruction set, out of line.
     unsafe fn call<J: Job>(job: J) -> J::Output;
     /// Blocks have loops of their own for either step of A being 1: an instruction set whose addresses are a register and a
@@ -78,6 +80,7 @@ struct Scalar<const FUSED: bool>;
 
 impl<const FUSED: bool> Isa for Scalar<FUSED> {
     type Oct = Twice<Twice<Twice<One<FUSED>>>>;
+    type Part = Twice<Twice<One<FUSED>>>;
     #[inline(always)]
     unsafe fn call<J: Job>(job: J) -> J::Output {
         #[inline(never)]

@@ -20,6 +20,7 @@ pub(super) struct Wasm;
 
 impl Isa for Wasm {
     type Oct = Twice<Twice<F64x2>>;
+    type Part = Twice<F64x2>;
     const FIXED_STEPS: bool = true;
     #[inline(always)]
     unsafe fn call<J: Job>(job: J) -> J::Output {
@@ -78,7 +79,8 @@ impl Lanes for F64x2 {
     }
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        Self(f64x2_max(self.0, other.0))
+        // One instruction on x86-64, where the other maximum looks for NaN first.
+        Self(f64x2_pmax(self.0, other.0))
     }
     #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
@@ -107,6 +109,15 @@ impl Lanes for F64x2 {
     #[inline(always)]
     unsafe fn sum(self) -> f64 {
         f64x2_extract_lane::<0>(self.0) + f64x2_extract_lane::<1>(self.0)
+    }
+    /// Two columns at a time.
+    #[inline(always)]
+    unsafe fn store_sums(columns: [Self; 8], sums: &mut [f64; 8]) {
+        for (pair, sums) in columns.as_chunks::<2>().0.iter().zip(sums.as_chunks_mut::<2>().0) {
+            let [one, other] = [pair[0].0, pair[1].0];
+            let both = f64x2_add(i64x2_shuffle::<0, 2>(one, other), i64x2_shuffle::<1, 3>(one, other));
+            v128_store(sums.as_mut_ptr().cast(), both);
+        }
     }
     #[inline(always)]
     unsafe fn shift_in(self, x: f64) -> Self {

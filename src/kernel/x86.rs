@@ -12,6 +12,7 @@ pub(super) struct Avx2;
 
 impl Isa for Avx2 {
     type Oct = Twice<F64x4>;
+    type Part = Self::Oct;
     #[inline(always)]
     unsafe fn call<J: Job>(job: J) -> J::Output {
         #[target_feature(enable = "avx2,fma")]
@@ -35,6 +36,7 @@ pub(super) struct Avx512;
 
 impl Isa for Avx512 {
     type Oct = F64x8;
+    type Part = Self::Oct;
     #[inline(always)]
     unsafe fn call<J: Job>(job: J) -> J::Output {
         #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
@@ -123,6 +125,19 @@ impl Lanes for F64x4 {
     unsafe fn sum(self) -> f64 {
         let pair = _mm_add_pd(_mm256_castpd256_pd128(self.0), _mm256_extractf128_pd::<1>(self.0));
         _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)))
+    }
+    /// (l, l+2) of two columns each, then (l, l+1) of four.
+    #[inline(always)]
+    unsafe fn store_sums(c: [Self; 8], sums: &mut [f64; 8]) {
+        #[inline(always)]
+        unsafe fn pair(a: F64x4, b: F64x4) -> __m256d {
+            let low = _mm256_permute2f128_pd::<0x20>(a.0, b.0);
+            _mm256_add_pd(low, _mm256_permute2f128_pd::<0x31>(a.0, b.0))
+        }
+        for first in [0, 4] {
+            let four = _mm256_hadd_pd(pair(c[first], c[first + 2]), pair(c[first + 1], c[first + 3]));
+            _mm256_storeu_pd(sums.as_mut_ptr().add(first), four);
+        }
     }
     #[inline(always)]
     unsafe fn shift_in(self, x: f64) -> Self {

@@ -3,16 +3,16 @@ import { serve } from "../browser/server.mjs";
 import { launch, openPage } from "../browser/page.mjs";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
-const [mode, file] = process.argv.slice(2);
+const [mode, file, runs = "2"] = process.argv.slice(2);
 
-if (mode === "--model") await wholeModel(file);
+if (mode === "--model") await wholeModel(file, Number(runs));
 else await rates();
 
-/** Seconds from the click to the last row, as a user sees them. @param {string} model */
-async function wholeModel(model) {
+/** Seconds from the click to the last row, as a user sees them. @param {string} model @param {number} runs */
+async function wholeModel(model, runs) {
   const site = await serve(`${ROOT}dist`);
   const browser = await launch();
-  for (let run = 0; run < 2; run++) {
+  for (let run = 0; run < runs; run++) {
     const page = await openPage(browser, site.url, { serviceWorkers: "block" });
     await page.give([model]);
     // What waits for the end looks at every frame otherwise, which costs one of two cores a tenth of its time.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Six levels of a whole model: heavytail on all cores against WeightWatcher, as a ratio in one run.
 
-    whole_model.py [MODEL] [--program FILE] [--threads N]
+    whole_model.py [MODEL] [--program FILE] [--threads N] [--page]
 
 MODEL is a folder with one safetensors file (default: smollm2-135m-f16 as made by tests/setup
 models). Needs weightwatcher 0.7.7, safetensors and what they need, in the Python that runs this. WeightWatcher
@@ -11,6 +11,8 @@ imported (its Linux wheels want gigabytes of CUDA libraries), an empty stand-in 
 WeightWatcher runs on one thread, which is its fastest setting on small machines, and is timed in
 analyze() alone: reading and quantizing are left out. heavytail is timed as a user would time it,
 reading, quantizing and writing included. Its runs go between WeightWatcher's; the best counts.
+
+With --page the page in dist/ is timed as well, in Chromium, from the click to the last row.
 """
 
 import os
@@ -113,21 +115,31 @@ def run_program(program, model, threads):
     return elapsed, spent, memory
 
 
+def run_page(file):
+    """Seconds of all six levels in the page."""
+    command = [REPO / "tests" / "benches" / "page", "--model", file, "1"]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return float(output.rsplit(" ", 2)[1])
+
+
 def main():
     cache = os.environ.get("HEAVYTAIL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heavytail"
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", nargs="?", type=Path, default=Path(cache) / "models" / "smollm2-135m-f16")
     parser.add_argument("--program", type=Path, default=REPO / "target" / "release" / "heavytail")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--page", action="store_true")
     arguments = parser.parse_args()
     weightwatcher = load_weightwatcher()
     (file,) = arguments.model.glob("*.safetensors")
     weights = {
         name: w.astype(np.float32) for name, w in load_file(file).items() if name.endswith(".weight") and w.ndim >= 2
     }
-    ours, theirs, spent_by_them = [], 0.0, 0.0
+    ours, page, theirs, spent_by_them = [], [], 0.0, 0.0
     for level, bits in LEVELS.items():
         ours.append(run_program(arguments.program, arguments.model, arguments.threads))
+        if arguments.page:
+            page.append(run_page(file))
         dictionary = quantized(weights, bits)
         start, spent = time.perf_counter(), time.process_time()
         with contextlib.redirect_stdout(io.StringIO()):
@@ -142,6 +154,9 @@ def main():
     print(f"| WeightWatcher {weightwatcher.__version__}, 1 thread | {theirs:.1f} | {spent_by_them:.1f} | |")
     print(f"| heavytail, {arguments.threads} threads | {wall:.2f} | {spent:.2f} | {memory:.0f} |")
     print(f"| ratio | {theirs / wall:.1f}x | {spent_by_them / spent:.1f}x | |")
+    if page:
+        print(f"\nThe page: {', '.join(f'{seconds:.1f}' for seconds in sorted(page))} s, "
+              f"the best {theirs / min(page):.1f}x, their mean {theirs * len(page) / sum(page):.1f}x")
 
 
 main()

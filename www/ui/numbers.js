@@ -43,9 +43,12 @@ export function change(x) {
   return Number.isFinite(value(x)) ? `${signed(x, 2)}%` : fixed(x, 2);
 }
 
+/** Made once: to make one takes longer than to write a thousand numbers. */
+const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
 /** @param {Maybe} x */
 export function whole(x) {
-  return Number.isFinite(value(x)) ? value(x).toLocaleString("en-US", { maximumFractionDigits: 0 }) : fixed(x, 0);
+  return Number.isFinite(value(x)) ? WHOLE.format(value(x)) : fixed(x, 0);
 }
 
 /** @param {number} n */

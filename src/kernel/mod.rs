@@ -24,6 +24,7 @@ mod bulge;
 mod chase;
 mod codes;
 mod gemm;
+mod halves;
 mod lanes;
 mod loops;
 mod narrow;
@@ -45,6 +46,7 @@ use std::sync::OnceLock;
 #[cfg(feature = "blas")]
 pub use blas::{BLAS_VARIABLE, Blas, Panel};
 pub use codes::{CODE_PANEL, CodeEntry, CodeKernel, CodeLayout};
+pub(crate) use halves::halves_to_f32;
 pub use loops::Loops;
 pub use quantize::{CodeDamage, CodeGrid};
 pub(crate) use sweep::GAMMA_FLOOR;
@@ -64,7 +66,7 @@ trait Job {
 trait Isa {
     /// Eight lanes.
     type Oct: Lanes;
-    /// As many lanes, of eight, as allow for four such vectors and as many single ones in the registers.
+    /// As many lanes, a divisor of eight, as leave the registers room for four of these vectors and four single ones.
     type Part: Lanes;
     /// Runs the job in a function compiled for this instruction set, out of line.
     unsafe fn call<J: Job>(job: J) -> J::Output;

@@ -1,6 +1,6 @@
 //! Bulge chasing from both sides: reflectors that turn an upper band matrix into a bidiagonal one.
 
-use super::chase::{annihilate, load_all};
+use super::chase::{annihilate, each, load_all};
 use super::lanes::Lanes;
 use super::{Isa, Job, WIDEST};
 
@@ -27,6 +27,7 @@ impl<const OCTETS: usize> Job for BulgeStep<OCTETS> {
     type Output = f64;
     #[inline(always)]
     unsafe fn run<I: Isa>(self) -> f64 {
+        const { assert!(8 * OCTETS <= WIDEST) };
         let b = 8 * OCTETS;
         let zero = I::Oct::splat(0.0);
         let v = load_all::<I, OCTETS>(self.v);
@@ -42,18 +43,14 @@ impl<const OCTETS: usize> Job for BulgeStep<OCTETS> {
             first[octet] = first[octet].sub(w[octet]);
         }
         let (u, beta, left_tau) = annihilate::<I, OCTETS>(first);
-        let mut u_each = [0.0; WIDEST];
-        let mut w_each = [0.0; WIDEST];
-        for octet in 0..OCTETS {
-            u[octet].store(u_each.as_mut_ptr().add(8 * octet));
-            w[octet].store(w_each.as_mut_ptr().add(8 * octet));
-        }
+        let (u_each, w_each) = (each::<I, OCTETS>(u), each::<I, OCTETS>(w));
+        let (u_each, w_each) = (u_each.as_ptr().cast::<f64>(), w_each.as_ptr().cast::<f64>());
         // What the left reflector takes from each column: tau u^T (D H) and tau u^T E.
         let mut diagonal = [zero; OCTETS];
         let mut beside = [zero; OCTETS];
         for row in 0..b {
             let at = self.block.add(row * self.step);
-            let x = I::Oct::splat(u_each[row]);
+            let x = I::Oct::splat(*u_each.add(row));
             for octet in 0..OCTETS {
                 diagonal[octet] = x.mul_add(I::Oct::load(at.add(8 * octet)), diagonal[octet]);
                 beside[octet] = x.mul_add(I::Oct::load(at.add(b + 8 * octet)), beside[octet]);
@@ -72,13 +69,12 @@ impl<const OCTETS: usize> Job for BulgeStep<OCTETS> {
         // (E - u beside) H' = E - u beside - y next^T
         let across = I::Oct::splat(dot::<I, OCTETS>(beside, next));
         let y = products::<I, OCTETS>(self.block.add(b), self.step, next, I::Oct::splat(next_tau), across, u);
-        let mut y_each = [0.0; WIDEST];
-        for octet in 0..OCTETS {
-            y[octet].store(y_each.as_mut_ptr().add(8 * octet));
-        }
+        let y_each = each::<I, OCTETS>(y);
+        let y_each = y_each.as_ptr().cast::<f64>();
         for row in 0..b {
             let at = self.block.add(row * self.step);
-            let (ur, wr, yr) = (I::Oct::splat(u_each[row]), I::Oct::splat(w_each[row]), I::Oct::splat(y_each[row]));
+            let (ur, wr, yr) =
+                (I::Oct::splat(*u_each.add(row)), I::Oct::splat(*w_each.add(row)), I::Oct::splat(*y_each.add(row)));
             for octet in 0..OCTETS {
                 let place = at.add(8 * octet);
                 let right = wr.neg_mul_add(v[octet], I::Oct::load(place));

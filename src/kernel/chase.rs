@@ -83,7 +83,7 @@ impl<const OCTETS: usize, const COUNT: usize> Job for ChaseSteps<OCTETS, COUNT> 
     unsafe fn run<I: Isa>(self) -> [f64; COUNT] {
         const { assert!(COUNT == 1 || COUNT == 2) };
         let last = COUNT - 1;
-        let mut one = Sweep::<I, OCTETS>::new(self.blocks[0], self.step, self.v[0], self.tau[0]);
+        let mut one = SweepStep::<I, OCTETS>::new(self.blocks[0], self.step, self.v[0], self.tau[0]);
         if COUNT == 1 {
             one.reflect();
             let z = one.gather();
@@ -91,7 +91,7 @@ impl<const OCTETS: usize, const COUNT: usize> Job for ChaseSteps<OCTETS, COUNT> 
             return [one.next_tau; COUNT];
         }
         // Written out, and not a loop over sweeps: compilers leave that one a loop, and its numbers in memory.
-        let mut other = Sweep::<I, OCTETS>::new(self.blocks[last], self.step, self.v[last], self.tau[last]);
+        let mut other = SweepStep::<I, OCTETS>::new(self.blocks[last], self.step, self.v[last], self.tau[last]);
         one.reflect();
         other.reflect();
         let z = [one.gather(), other.gather()];
@@ -104,7 +104,7 @@ impl<const OCTETS: usize, const COUNT: usize> Job for ChaseSteps<OCTETS, COUNT> 
 }
 
 /// One step of a sweep.
-struct Sweep<I: Isa, const OCTETS: usize> {
+struct SweepStep<I: Isa, const OCTETS: usize> {
     block: *mut f64,
     step: usize,
     vector: *mut f64,
@@ -120,7 +120,7 @@ struct Sweep<I: Isa, const OCTETS: usize> {
     next_tau: f64,
 }
 
-impl<I: Isa, const OCTETS: usize> Sweep<I, OCTETS> {
+impl<I: Isa, const OCTETS: usize> SweepStep<I, OCTETS> {
     const WIDTH: usize = 8 * OCTETS;
 
     /// (D; B) v
@@ -189,20 +189,21 @@ impl<I: Isa, const OCTETS: usize> Sweep<I, OCTETS> {
         let width = Self::WIDTH;
         let (w, u) = (each::<I, OCTETS>(self.upper), each::<I, OCTETS>(self.lower));
         let (z, next) = (each::<I, OCTETS>(z), each::<I, OCTETS>(self.next));
-        let [w, u, z, next] = [&w, &u, &z, &next].map(|x| x.as_ptr().cast::<f64>());
+        let (w, u) = (w.as_ptr().cast::<f64>(), u.as_ptr().cast::<f64>());
+        let (z, next) = (z.as_ptr().cast::<f64>(), next.as_ptr().cast::<f64>());
         for part in (0..width).step_by(I::Part::LANES) {
-            let vp = I::Part::load(self.vector.add(part));
-            let wp = I::Part::load(w.add(part));
-            let up = I::Part::load(u.add(part));
-            let np = I::Part::load(next.add(part));
+            let v_part = I::Part::load(self.vector.add(part));
+            let w_part = I::Part::load(w.add(part));
+            let u_part = I::Part::load(u.add(part));
+            let next_part = I::Part::load(next.add(part));
             for column in 0..width {
                 let at = self.block.add(column * self.step + part);
                 let vc = I::Part::splat(*self.vector.add(column));
                 // Two products and a sum, not fused: equal when row and column change places.
-                let both = vp.mul(I::Part::splat(*w.add(column))).add(wp.mul(vc));
+                let both = v_part.mul(I::Part::splat(*w.add(column))).add(w_part.mul(vc));
                 I::Part::load(at).sub(both).store(at);
-                let right = up.neg_mul_add(vc, I::Part::load(at.add(width)));
-                np.neg_mul_add(I::Part::splat(*z.add(column)), right).store(at.add(width));
+                let right = u_part.neg_mul_add(vc, I::Part::load(at.add(width)));
+                next_part.neg_mul_add(I::Part::splat(*z.add(column)), right).store(at.add(width));
             }
         }
         for octet in 0..OCTETS {
@@ -220,7 +221,7 @@ impl<I: Isa, const OCTETS: usize> Sweep<I, OCTETS> {
 
 /// The numbers of vectors, one after the other. Not cleared before: a browser does that by a call.
 #[inline(always)]
-unsafe fn each<I: Isa, const OCTETS: usize>(x: [I::Oct; OCTETS]) -> [MaybeUninit<[f64; 8]>; OCTETS] {
+pub(super) unsafe fn each<I: Isa, const OCTETS: usize>(x: [I::Oct; OCTETS]) -> [MaybeUninit<[f64; 8]>; OCTETS] {
     let mut numbers = [const { MaybeUninit::<[f64; 8]>::uninit() }; OCTETS];
     for octet in 0..OCTETS {
         x[octet].store(numbers[octet].as_mut_ptr().cast());

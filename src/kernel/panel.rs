@@ -41,6 +41,7 @@ impl<const OCTETS: usize> Job for PanelQr<OCTETS> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
+        const { assert!(8 * OCTETS <= WIDEST) };
         let b = 8 * OCTETS;
         let mut scale = [0.0; WIDEST];
         let mut dot = [0.0; WIDEST];

@@ -80,7 +80,7 @@ impl Lanes for F64x2 {
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
         // One instruction on x86-64, where the other maximum looks for NaN first.
-        Self(f64x2_pmax(self.0, other.0))
+        Self(f64x2_pmax(other.0, self.0))
     }
     #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]

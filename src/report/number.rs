@@ -40,10 +40,10 @@ impl From<Option<f64>> for Number {
     }
 }
 
-/// How a change in percent is shown: what rounds to nothing has not fallen.
+/// How a change in percent is shown: with its sign, unless it rounds to nothing.
 pub(super) fn change(percent: f64) -> String {
     let text = format!("{percent:+.2}%");
-    if text == "-0.00%" { "+0.00%".to_owned() } else { text }
+    if ["+0.00%", "-0.00%"].contains(&text.as_str()) { "0.00%".to_owned() } else { text }
 }
 
 impl Serialize for Number {
@@ -96,8 +96,8 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_rounds_to_nothing_has_not_fallen() {
-        assert_eq!([-0.004, -0.005_1, 0.0, 1.234].map(change), ["+0.00%", "-0.01%", "+0.00%", "+1.23%"]);
+    fn a_change_that_rounds_to_nothing_has_no_sign() {
+        assert_eq!([-0.004, -0.005_1, 0.004, 1.234].map(change), ["0.00%", "-0.01%", "0.00%", "+1.23%"]);
     }
 
     proptest! {

@@ -15,8 +15,7 @@ const COMPARISON_EVERY_MS = 1000;
 /** Rows are posted at most this often: each post costs the page a repaint, which a core that computes has to do. */
 const NEWS_EVERY_MS = 500;
 
-/** The report of a comparison is posted at most this often, and so that making it takes no more than this share of the time. */
-const REPORT_EVERY_MS = 500;
+/** The report of a comparison is posted so rarely that making it takes no more than this share of the time. */
 const REPORT_SHARE = 0.05;
 /** What a sample for the estimated time may cost, in the engine's operations: well under a second. */
 const SAMPLE_WORK = 6e9;
@@ -305,7 +304,7 @@ async function throughBoth(work, sources, finished, tell) {
     const now = performance.now();
     if (now - told < NEWS_EVERY_MS) return;
     told = now;
-    if (progress.layers_done > rows && now - reported >= Math.max(REPORT_EVERY_MS, cost / REPORT_SHARE)) report(progress, "cancelled");
+    if (progress.layers_done > rows && now - reported >= cost / REPORT_SHARE) report(progress, "cancelled");
     else tell({ progress });
   };
   reportNow = () => report(work.take_finished(), "cancelled");

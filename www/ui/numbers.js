@@ -43,7 +43,7 @@ export function change(x) {
   return Number.isFinite(value(x)) ? `${signed(x, 2)}%` : fixed(x, 2);
 }
 
-/** Made once: to make one takes longer than to write a thousand numbers. */
+/** Made once: to make one takes far longer than to write a number. */
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
 /** @param {Maybe} x */

@@ -125,7 +125,7 @@ fn every_band_width_works() {
 #[test]
 fn kernels_that_fuse_agree_to_the_bit() {
     let mut random = Random(4);
-    for (n, width) in [(50, 8), (150, 16), (150, 24), (210, 24)] {
+    for (n, width) in [(50, 8), (150, 16), (210, 24)] {
         let a = random_symmetric(n, &mut random);
         let of = |kernel| {
             staged_eigenvalues(kernel, SymmetricTiles::from_lower(&a, n), width, &never, &mut |_| ()).expect("finite")
@@ -257,14 +257,16 @@ fn stops_when_asked() {
     let mut random = Random(7);
     let n = 300;
     let a = random_symmetric(n, &mut random);
-    // Stops at the k-th question, whichever stage asks it.
-    for k in [0, 1, 10, 60, 100, 300] {
+    // Stops at the k-th question, whichever stage asks it: the first n are about rows that nothing couples.
+    for k in [0, 100, n, n + 1, n + 10, n + 60, n + 100, n + 300] {
         let asked = AtomicUsize::new(0);
         let cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= k;
         let result = tiled_eigenvalues(Kernel::selected(), SymmetricTiles::from_lower(&a, n), &cancelled);
         assert_eq!(result, Err(EigenError::Cancelled));
         assert_eq!(asked.into_inner(), k + 1);
     }
+    let diagonal = SymmetricTiles::from_lower(&[1.0, 0.0, 0.0, 2.0], 2);
+    assert_eq!(tiled_eigenvalues(Kernel::selected(), diagonal, &|| true), Err(EigenError::Cancelled));
 }
 
 /// H_2 H_1 diag(values) H_1 H_2 with random reflectors: a dense matrix of known spectrum.

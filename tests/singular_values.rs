@@ -99,7 +99,7 @@ fn every_band_width_works() {
 #[test]
 fn kernels_that_fuse_agree_to_the_bit() {
     let mut random = Random(4);
-    for (rows, cols, width) in [(50, 50, 8), (150, 140, 16), (160, 150, 24), (700, 210, 24)] {
+    for (rows, cols, width) in [(50, 50, 8), (150, 140, 16), (700, 210, 24)] {
         let w = random.matrix(rows, cols);
         let of = |kernel| staged_singular_values(kernel, &w, Some(width), &never, &mut |_| ()).expect("finite");
         let twin = of(Kernel::by_name("scalar-fused").expect("known"));

@@ -5,7 +5,8 @@ import { launch, openPage } from "../browser/page.mjs";
 const ROOT = new URL("../..", import.meta.url).pathname;
 const [mode, file, runs = "2"] = process.argv.slice(2);
 
-if (mode === "--model") await wholeModel(file, Number(runs));
+if (mode === "--model" && Number(runs) > 0) await wholeModel(file, Number(runs));
+else if (mode) throw new Error("usage: tests/benches/page [--model FILE [RUNS]]");
 else await rates();
 
 /** Seconds from the click to the last row, as a user sees them. @param {string} model @param {number} runs */
@@ -23,7 +24,7 @@ async function wholeModel(model, runs) {
           const look = () => {
             const { run } = document.body.dataset;
             if (run === "complete") resolve(1e-3 * (performance.now() - begun));
-            else if (run === "cancelled") reject(new Error(document.querySelector("#alert")?.textContent || "the run was stopped"));
+            else if (run === "cancelled") reject(new Error(document.querySelector("#alert-text")?.textContent || "the run was stopped"));
           };
           new MutationObserver(look).observe(document.body, { attributeFilter: ["data-run"] });
           document.getElementById("analyze").click();

@@ -99,6 +99,9 @@ pub enum Stage {
 ///
 /// # Errors
 /// As [`symmetric_eigenvalues`].
+///
+/// # Panics
+/// If the width is another one.
 pub fn staged_eigenvalues(
     kernel: Kernel,
     mut tiles: SymmetricTiles,

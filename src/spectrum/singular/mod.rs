@@ -39,6 +39,9 @@ pub fn singular_values(matrix: &Matrix, cancelled: Cancelled) -> Result<Vec<f64>
 ///
 /// # Errors
 /// As [`singular_values`].
+///
+/// # Panics
+/// If the width is another one.
 pub fn staged_singular_values(
     kernel: Kernel,
     matrix: &Matrix,

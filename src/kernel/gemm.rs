@@ -39,29 +39,39 @@ impl Gemm {
     /// All rows of the `VECTORS` vectors of columns that begin at `column`, `ROWS` rows at a time while they last.
     #[inline(always)]
     pub unsafe fn strip<I: Isa, L: Lanes, const VECTORS: usize, const ROWS: usize>(&self, column: usize) {
+        self.strips::<I, L, VECTORS, ROWS>(column, 1);
+    }
+
+    /// The same of `strips` such strips side by side, each block of rows through all of them before the next.
+    #[inline(always)]
+    pub unsafe fn strips<I: Isa, L: Lanes, const VECTORS: usize, const ROWS: usize>(
+        &self,
+        column: usize,
+        strips: usize,
+    ) {
         let blocks = self.rows / ROWS;
         // Spread over the steps of all whole blocks of the first strip.
         let steps = (blocks * self.depth).max(1);
         let ahead_step = if column == 0 { self.ahead_length.div_ceil(steps) } else { 0 };
         if blocks > 0 {
-            self.blocks::<I, L, VECTORS, ROWS>([0, column], blocks, ahead_step);
+            self.blocks::<I, L, VECTORS, ROWS>([0, column], [blocks, strips], ahead_step);
         }
         let mut row = blocks * ROWS;
         let left = self.rows - row;
         if left & 8 != 0 {
-            self.blocks::<I, L, VECTORS, 8>([row, column], 1, 0);
+            self.blocks::<I, L, VECTORS, 8>([row, column], [1, strips], 0);
             row += 8;
         }
         if left & 4 != 0 {
-            self.blocks::<I, L, VECTORS, 4>([row, column], 1, 0);
+            self.blocks::<I, L, VECTORS, 4>([row, column], [1, strips], 0);
             row += 4;
         }
         if left & 2 != 0 {
-            self.blocks::<I, L, VECTORS, 2>([row, column], 1, 0);
+            self.blocks::<I, L, VECTORS, 2>([row, column], [1, strips], 0);
             row += 2;
         }
         if left & 1 != 0 {
-            self.blocks::<I, L, VECTORS, 1>([row, column], 1, 0);
+            self.blocks::<I, L, VECTORS, 1>([row, column], [1, strips], 0);
         }
     }
 
@@ -69,11 +79,12 @@ impl Gemm {
     unsafe fn blocks<I: Isa, L: Lanes, const VECTORS: usize, const ROWS: usize>(
         &self,
         [row, column]: [usize; 2],
-        blocks: usize,
+        [count, strips]: [usize; 2],
         ahead_step: usize,
     ) {
         I::call(Blocks::<L, VECTORS, ROWS> {
-            count: blocks,
+            count,
+            strips,
             depth: self.depth,
             a: self.a.add(row * self.a_row_step),
             a_row_step: self.a_row_step,
@@ -93,10 +104,13 @@ impl Gemm {
 /// How many steps of k ahead B is fetched: about 400 cycles.
 const PREFETCH: usize = 16;
 
-/// Register blocks of C, one below the other. Out of line: a browser compiles a function anew only between two calls of it.
+/// Register blocks of C, side by side and then one below the other. Out of line: a browser compiles a function anew only between two calls of it.
 /// And many to a call: where k is short, a call for each would take a tenth of the time.
 struct Blocks<L, const VECTORS: usize, const ROWS: usize> {
+    /// One below the other.
     count: usize,
+    /// Side by side.
+    strips: usize,
     depth: usize,
     a: *const f64,
     a_row_step: usize,
@@ -118,28 +132,33 @@ impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Job for Blocks<L, VECTOR
         // Several vectors are only ever of eight lanes.
         debug_assert!(VECTORS == 1 || L::LANES == 8);
         let mut ahead = self.ahead;
-        let (mut a, mut c) = (self.a, self.c);
+        let (mut a, mut line) = (self.a, self.c);
         for _ in 0..self.count {
-            let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
-            for row in 0..ROWS {
-                for vector in 0..VECTORS {
-                    sums[row][vector] = L::load(c.add(row * self.c_step + vector * L::LANES));
+            for strip in 0..self.strips {
+                let column = strip * VECTORS * L::LANES;
+                let b = self.b.wrapping_add(column / 8 * self.b_octet_step + column % 8);
+                let c = line.wrapping_add(column);
+                let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
+                for row in 0..ROWS {
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = L::load(c.add(row * self.c_step + vector * L::LANES));
+                    }
                 }
-            }
-            if I::FIXED_STEPS && self.a_row_step == 1 {
-                self.neighbouring_rows(a, &mut sums);
-            } else if I::FIXED_STEPS && self.a_depth_step == 1 {
-                self.neighbouring_steps(a, &mut sums);
-            } else {
-                self.steps(a, &mut sums, &mut ahead);
-            }
-            for row in 0..ROWS {
-                for vector in 0..VECTORS {
-                    sums[row][vector].store(c.add(row * self.c_step + vector * L::LANES));
+                if I::FIXED_STEPS && self.a_row_step == 1 {
+                    self.neighbouring_rows(a, b, &mut sums);
+                } else if I::FIXED_STEPS && self.a_depth_step == 1 {
+                    self.neighbouring_steps(a, b, &mut sums);
+                } else {
+                    self.steps(a, b, &mut sums, &mut ahead);
+                }
+                for row in 0..ROWS {
+                    for vector in 0..VECTORS {
+                        sums[row][vector].store(c.add(row * self.c_step + vector * L::LANES));
+                    }
                 }
             }
             a = a.wrapping_add(ROWS * self.a_row_step);
-            c = c.wrapping_add(ROWS * self.c_step);
+            line = line.wrapping_add(ROWS * self.c_step);
         }
     }
 }
@@ -147,8 +166,13 @@ impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Job for Blocks<L, VECTOR
 impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Blocks<L, VECTORS, ROWS> {
     /// All steps of k of a block.
     #[inline(always)]
-    unsafe fn steps(&self, mut a: *const f64, sums: &mut [[L; VECTORS]; ROWS], ahead: &mut *const f64) {
-        let mut b = self.b;
+    unsafe fn steps(
+        &self,
+        mut a: *const f64,
+        mut b: *const f64,
+        sums: &mut [[L; VECTORS]; ROWS],
+        ahead: &mut *const f64,
+    ) {
         for _ in 0..self.depth {
             let right = self.right(b);
             // The hardware's own prefetch leaves a tenth of the speed when B comes from the second-level cache.
@@ -179,8 +203,7 @@ impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Blocks<L, VECTORS, ROWS>
 
     /// [`Self::steps`] where A\[r + 1, k\] is the neighbour of A\[r, k\], without prefetching.
     #[inline(always)]
-    unsafe fn neighbouring_rows(&self, mut a: *const f64, sums: &mut [[L; VECTORS]; ROWS]) {
-        let mut b = self.b;
+    unsafe fn neighbouring_rows(&self, mut a: *const f64, mut b: *const f64, sums: &mut [[L; VECTORS]; ROWS]) {
         for _ in 0..self.depth {
             let right = self.right(b);
             for row in 0..ROWS {
@@ -196,12 +219,11 @@ impl<L: Lanes, const VECTORS: usize, const ROWS: usize> Blocks<L, VECTORS, ROWS>
 
     /// [`Self::steps`] where A\[r, k + 1\] is the neighbour of A\[r, k\], without prefetching.
     #[inline(always)]
-    unsafe fn neighbouring_steps(&self, a: *const f64, sums: &mut [[L; VECTORS]; ROWS]) {
+    unsafe fn neighbouring_steps(&self, a: *const f64, mut b: *const f64, sums: &mut [[L; VECTORS]; ROWS]) {
         let mut rows = [a; ROWS];
         for row in 0..ROWS {
             rows[row] = a.wrapping_add(row * self.a_row_step);
         }
-        let mut b = self.b;
         for _ in 0..self.depth {
             let right = self.right(b);
             for row in 0..ROWS {

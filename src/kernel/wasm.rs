@@ -16,6 +16,9 @@ use core::arch::wasm32::*;
 /// The kernel's name: what the page's feature detection chose.
 pub(super) const NAME: &str = if cfg!(target_feature = "relaxed-simd") { "relaxed" } else { "simd128" };
 
+/// Elements of B that stay in the first-level cache beside those of A and C: 12 KiB.
+const B_IN_CACHE: usize = 1536;
+
 pub(super) struct Wasm;
 
 impl Isa for Wasm {
@@ -30,14 +33,17 @@ impl Isa for Wasm {
         }
         compiled(job)
     }
-    /// Six rows by two vectors, but eight rows by four at a time: 6 and 2 would be slower.
+    /// Six rows by two vectors, but eight rows by four at a time: 6 and 2 would be slower. All columns of some rows before the
+    /// next rows where that leaves B in the first-level cache: A and C go by once, and there is no asking for their lines
+    /// beforehand.
     #[inline(always)]
     unsafe fn strips(gemm: &Gemm) {
-        for column in (0..gemm.columns).step_by(4) {
+        let together = if gemm.depth * gemm.columns <= B_IN_CACHE { gemm.columns / 4 } else { 1 };
+        for column in (0..gemm.columns).step_by(4 * together) {
             if gemm.rows == 8 {
-                gemm.strip::<Self, Twice<F64x2>, 1, 4>(column);
+                gemm.strips::<Self, Twice<F64x2>, 1, 4>(column, together);
             } else {
-                gemm.strip::<Self, Twice<F64x2>, 1, 6>(column);
+                gemm.strips::<Self, Twice<F64x2>, 1, 6>(column, together);
             }
         }
     }

@@ -214,10 +214,10 @@ impl SingleSums {
         rows.with_min_len(PARALLEL / CODE_PANEL).for_each(|(rows, sparse)| {
             let columns = sparse.sparse_columns(words, codes.layout);
             for group in 0..codes.groups.len() {
-                let lines = rows.chunks_exact_mut(stride).zip(&columns);
+                let lines = rows.chunks_exact_mut(stride).zip(columns.iter());
                 for (row, (entries, correction)) in lines.filter(|(_, (entries, _))| !entries.is_empty()) {
                     if let Some(sums) = row[group * CODE_PANEL..].first_chunk_mut() {
-                        kernel.gather(entries, codes.left(group), *correction, sums);
+                        kernel.gather(entries, codes.left(group), correction, sums);
                     }
                 }
             }

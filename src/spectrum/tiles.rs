@@ -94,10 +94,15 @@ impl SymmetricTiles {
 
     /// Leaves only these rows, ascending, and their columns: without a copy, for none moves to where a later one comes from.
     pub(super) fn keep(&mut self, rows: &[usize]) {
-        for (row, from_row) in rows.iter().enumerate() {
-            for (column, from_column) in rows[..=row].iter().enumerate() {
-                let x = self.at(*from_row, *from_column);
-                self.tile_mut(row / TILE, column / TILE)[column % TILE * TILE + row % TILE] = x;
+        // Where an element is, is the sum of what its row and its column add.
+        let of_row = |row: usize| triangle_len(row / TILE) + row % TILE;
+        let of_column = |column: usize| column / TILE * TILE * TILE + column % TILE * TILE;
+        let moves: Vec<(usize, usize)> =
+            rows.iter().enumerate().map(|(to, from)| (of_row(to), of_row(*from))).collect();
+        for (column, from_column) in rows.iter().enumerate() {
+            let (to_column, from_column) = (of_column(column), of_column(*from_column));
+            for (to, from) in &moves[column..] {
+                self.data[to + to_column] = self.data[from + from_column];
             }
         }
         self.n = rows.len();

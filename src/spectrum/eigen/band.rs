@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{EigenError, Poll};
-use crate::kernel::{Kernel, PanelFactors, Rows, Strided, WIDEST};
+use crate::kernel::{Kernel, PanelFactors, Rows, Strided};
 use crate::spectrum::tiles::{PARALLEL, SymmetricTiles, TILE, TileRows};
 
 /// A symmetric band matrix of order n and half bandwidth b, with room for the bulges of the second stage.
@@ -327,18 +327,23 @@ impl Panels {
         let (padded, t, y) = (self.padded, &self.t, &self.y);
         let blocks = self.left.par_chunks_mut(TILE * step).zip(self.right.par_chunks_mut(TILE * step)).enumerate();
         let blocks = blocks.skip(from / TILE).take(padded.div_ceil(TILE) - from / TILE);
-        blocks.with_min_len(BLOCKS).for_each(|(i, (left, right))| {
+        // Room for the V of a block, cleared once and not for each of them.
+        let room = || vec![0.0; TILE * width];
+        blocks.with_min_len(BLOCKS).for_each_init(room, |v, (i, (left, right))| {
             let start = from.saturating_sub(TILE * i);
             let count = TILE.min(padded - TILE * i) - start;
             let block = &mut left[start * step..(start + count) * step];
-            let mut v = [0.0; TILE * WIDEST];
+            // By eights, which divide every width: a browser copies and clears lengths it does not know beforehand by calls.
             for (v, line) in v.chunks_exact_mut(width).zip(block.chunks_exact_mut(step)) {
-                v.copy_from_slice(&line[width..]);
-                line[..width].fill(0.0);
+                let (w, from) = line.split_at_mut(width);
+                let octets = v.as_chunks_mut::<8>().0.iter_mut().zip(w.as_chunks_mut::<8>().0);
+                for ((v, w), from) in octets.zip(from.as_chunks::<8>().0) {
+                    (*v, *w) = (*from, [0.0; 8]);
+                }
             }
             let y = &y[(TILE * i + start) * width..];
             kernel.gemm([count, width, width], plain(y, width), row_major(t), block, step);
-            kernel.gemm([count, width, width], plain(&v, width), row_major(&m), block, step);
+            kernel.gemm([count, width, width], plain(v, width), row_major(&m), block, step);
             kernel.transpose([count, width], &block[width..], step, -1.0, &mut right[start..], TILE);
             kernel.transpose([count, width], block, step, -1.0, &mut right[width * TILE + start..], TILE);
         });

@@ -60,6 +60,26 @@ pub struct Group {
     pub correction: [i32; CODE_PANEL],
 }
 
+/// The words of a panel's columns that are not zero, column after column.
+#[derive(Debug)]
+pub struct SparseColumns {
+    entries: Vec<CodeEntry>,
+    ends: [usize; CODE_PANEL],
+    corrections: [i32; CODE_PANEL],
+}
+
+impl SparseColumns {
+    /// The words of each column, and what is to be taken off its sums.
+    pub fn iter(&self) -> impl Iterator<Item = (&[CodeEntry], i32)> {
+        let mut begin = 0;
+        self.ends.iter().zip(self.corrections).map(move |(end, correction)| {
+            let entries = &self.entries[begin..*end];
+            begin = *end;
+            (entries, correction)
+        })
+    }
+}
+
 impl Packed {
     pub fn new(layout: CodeLayout, n: usize) -> Self {
         let words = slice_rows(layout) / layout.group * CODE_PANEL;
@@ -133,27 +153,23 @@ impl Group {
     }
 
     /// The words of each column that are not zero, and what the kernel's offset of the other operand adds to their products.
-    pub fn sparse_columns(&self, words: usize, layout: CodeLayout) -> Vec<(Vec<CodeEntry>, i32)> {
-        let mut columns: Vec<Vec<CodeEntry>> = vec![Vec::new(); CODE_PANEL];
-        let strips = self.right.chunks_exact(layout.strip_step(self.right.len()));
-        for (strip, columns) in strips.zip(columns.chunks_exact_mut(layout.strip)) {
-            for (word, line) in strip.chunks_exact(layout.strip).take(words).enumerate() {
-                for (column, codes) in columns.iter_mut().zip(line) {
-                    if *codes != 0 {
-                        column.push(CodeEntry { word: word as u32, codes: *codes });
-                    }
+    pub fn sparse_columns(&self, words: usize, layout: CodeLayout) -> SparseColumns {
+        let mut entries = Vec::with_capacity(words * CODE_PANEL);
+        let (mut ends, mut corrections) = ([0; CODE_PANEL], [0; CODE_PANEL]);
+        let step = layout.strip_step(self.right.len());
+        for column in 0..CODE_PANEL {
+            let first = column / layout.strip * step + column % layout.strip;
+            let mut total = 0;
+            for (word, codes) in self.right[first..].iter().step_by(layout.strip).take(words).enumerate() {
+                if *codes != 0 {
+                    entries.push(CodeEntry { word: word as u32, codes: *codes });
+                    total += codes.to_le_bytes().iter().map(|code| i32::from(*code as i8)).sum::<i32>();
                 }
             }
+            ends[column] = entries.len();
+            corrections[column] = i32::from(layout.left_offset) * total;
         }
-        let total = |entries: &[CodeEntry]| -> i32 {
-            entries.iter().flat_map(|entry| entry.codes.to_le_bytes()).map(|code| i32::from(code as i8)).sum()
-        };
-        let offset = |entries: &[CodeEntry]| i32::from(layout.left_offset) * total(entries);
-        columns
-            .into_iter()
-            .map(|entries| (offset(&entries), entries))
-            .map(|(offset, entries)| (entries, offset))
-            .collect()
+        SparseColumns { entries, ends, corrections }
     }
 
     /// Returns the sums of the columns.
@@ -187,8 +203,13 @@ impl Group {
                 totals[i] += codes.iter().map(|code| i32::from(*code)).sum::<i32>();
                 packed[i] = word_of(codes);
             }
-            for (index, from) in packed.chunks_exact(strip).enumerate() {
-                self.right[(index * capacity + word) * strip..][..strip].copy_from_slice(from);
+            // By eights, which divide every strip: a browser copies lengths it does not know beforehand by a call.
+            for (octet, words) in packed.as_chunks::<8>().0.iter().enumerate() {
+                let column = 8 * octet;
+                let place = (column / strip * capacity + word) * strip + column % strip;
+                if let Some(to) = self.right[place..].first_chunk_mut() {
+                    *to = *words;
+                }
             }
         }
         totals

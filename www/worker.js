@@ -12,8 +12,8 @@ import { compute, joined } from "./reading.js";
 
 /** The comparison is computed at most this often while rows come in. */
 const COMPARISON_EVERY_MS = 1000;
-/** Rows are posted at most this often: each post costs the page a repaint, which a core that computes has to do. */
-const NEWS_EVERY_MS = 500;
+/** Rows are posted at most this often, sooner only in a run's first two seconds: each post costs the page a repaint, which a core that computes has to do. */
+const NEWS_EVERY_MS = 1000;
 
 /** The report of a comparison is posted so rarely that making it takes no more than this share of the time. */
 const REPORT_SHARE = 0.05;
@@ -90,6 +90,7 @@ const requests = {
     const analysis = new wasm.Analysis(await open(wasm, files, base), options, threads);
     if (kept) analysis.keep(kept.head, kept.rows);
     running = analysis;
+    const began = performance.now();
     let told = -Infinity;
     let compared = -Infinity;
     /** @type {Row[]} */
@@ -98,7 +99,7 @@ const requests = {
       const finished = analysis.take_finished();
       rows = rows.concat(finished.rows);
       const now = performance.now();
-      if (!last && now - told < NEWS_EVERY_MS) return;
+      if (!last && now - told < pause(began)) return;
       Object.assign(news, { rows, progress: finished.progress });
       if (last || (rows.length > 0 && now - compared >= COMPARISON_EVERY_MS)) {
         news.comparison = analysis.comparison();
@@ -271,6 +272,11 @@ const requests = {
   },
 };
 
+/** How long nothing is posted, in a run that began then: half of what has passed at first. @param {number} began */
+function pause(began) {
+  return Math.min(NEWS_EVERY_MS, (performance.now() - began) / 2);
+}
+
 /**
  * @param {any} wasm @param {Source[]} files @param {Source[]} second @param {Options} options @param {number} threads
  * @param {number} reserved bytes that a run beside it may take
@@ -287,7 +293,8 @@ function openPairs(wasm, files, second, options, threads, reserved) {
  */
 async function throughBoth(work, sources, finished, tell) {
   running = work;
-  let told = performance.now();
+  const began = performance.now();
+  let told = began;
   let reported = told;
   let cost = 0;
   let rows = 0;
@@ -302,7 +309,7 @@ async function throughBoth(work, sources, finished, tell) {
     /** @type {Progress} */
     const progress = work.take_finished();
     const now = performance.now();
-    if (now - told < NEWS_EVERY_MS) return;
+    if (now - told < pause(began)) return;
     told = now;
     if (progress.layers_done > rows && now - reported >= cost / REPORT_SHARE) report(progress, "cancelled");
     else tell({ progress });

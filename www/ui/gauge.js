@@ -7,7 +7,7 @@ import { about, clock, whole } from "./numbers.js";
 const MIN_SECONDS = 2;
 const MIN_FRACTION = 0.005;
 /** So often the time is told anew when nothing else is. */
-const TICK_MS = 1000;
+const TICK_MS = 2000;
 /** A screen reader hears of the progress at these steps only. */
 const ANNOUNCED = 0.25;
 

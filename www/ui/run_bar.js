@@ -27,9 +27,9 @@ export function runBar() {
       shown.update(run, running);
     },
     progress: shown.progress,
+    /** At once: a glide would be half a second of frames, just when the engine begins. */
     toTop() {
-      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-      element.scrollIntoView({ block: "start", behavior: calm ? "instant" : "smooth" });
+      element.scrollIntoView({ block: "start", behavior: "instant" });
     },
     /** While an analysis runs: the settings are no longer those it was started with. */
     offerChange() {

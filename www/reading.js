@@ -4,11 +4,10 @@
  * processor, nor the processor for the network.
  * @import { Source } from "./types.js"
  */
-import { bytes, sleep } from "./bytes.js";
+import { bytes } from "./bytes.js";
 
-/** Pauses before asking again when all that the engine has room for is in flight: longer and longer while nothing is finished. */
-const FIRST_WAIT_MS = 20;
-const LONGEST_WAIT_MS = 50;
+/** While all that the engine has room for is in flight and nothing is finished, the run is looked at so often. */
+const LOOK_MS = 250;
 
 /**
  * A stretch of a file; `model` says of which list of files, of the first if nothing.
@@ -16,6 +15,25 @@ const LONGEST_WAIT_MS = 50;
  * @typedef {{kind: "read", task: number, name: string, parts: Part[]} | {kind: "wait"} | {kind: "done"}} Next
  * @typedef {{bytes: Uint8Array} | {error: unknown}} Read
  */
+
+/** Wakes who waits for a task. */
+let wake = () => {};
+
+/** A thread of the engine has finished a task. */
+export function ring() {
+  wake();
+}
+
+/** Until a task is finished, or for a while. @returns {Promise<void>} */
+function rest() {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, LOOK_MS);
+    wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}
 
 /**
  * To the end of a run. Tensors are computed in the engine's order, whichever arrives first. A file that can't be read costs its row, not the run; a
@@ -28,22 +46,18 @@ export async function compute(run, sources, step) {
   const end = new AbortController();
   /** @type {{task: number, read: Promise<Read>}[]} */
   const reading = [];
-  let wait = FIRST_WAIT_MS;
   try {
     for (;;) {
       const next = run.next();
       if (next.kind === "done") return;
       if (next.kind === "read") {
-        wait = FIRST_WAIT_MS;
         const read = joined(next.parts, sources, end.signal).then((bytes) => ({ bytes }), (error) => ({ error }));
         reading.push({ task: next.task, read });
         continue;
       }
       // What is finished is taken while the next bytes are still on their way.
-      const rest = sleep(wait);
-      const read = await (reading.length > 0 ? Promise.race([reading[0].read, rest]) : rest);
+      const read = await (reading.length > 0 ? Promise.race([reading[0].read, rest()]) : rest());
       if (read) give(run, reading.shift()?.task ?? 0, read);
-      else wait = Math.min(2 * wait, LONGEST_WAIT_MS);
       step();
     }
   } finally {

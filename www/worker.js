@@ -8,7 +8,7 @@ import { bytes, sleep } from "./bytes.js";
 import { BUILD, engine } from "./engine.js";
 import { fingerprint } from "./fingerprint.js";
 import { lockOfThread } from "./messenger.js";
-import { compute, joined } from "./reading.js";
+import { compute, joined, ring } from "./reading.js";
 
 /** The comparison is computed at most this often while rows come in. */
 const COMPARISON_EVERY_MS = 1000;
@@ -50,6 +50,9 @@ async function load(threads) {
 class Thread extends Worker {
   constructor() {
     super(new URL("./thread.js", import.meta.url), { type: "module", name: alive && lockOfThread(alive, made++) });
+    this.addEventListener("message", ({ data }) => {
+      if (data === "finished") ring();
+    });
   }
 }
 

@@ -104,11 +104,22 @@ pub(super) fn next(run: &mut dyn Steps) -> Result<JsValue, JsValue> {
     })
 }
 
-/// Begins a task whose bytes are there: beside the caller if there is a pool, else it is done here.
+#[wasm_bindgen]
+extern "C" {
+    /// From a thread of the pool to the worker that made it.
+    #[wasm_bindgen(js_namespace = self, js_name = postMessage)]
+    fn post(message: &str);
+}
+
+/// Begins a task whose bytes are there: beside the caller if there is a pool, whose thread posts `"finished"` when it is done,
+/// else it is done here.
 pub(super) fn submit(run: &dyn Steps, task: usize, bytes: &Uint8Array, has_pool: bool) {
     let work = run.work(task, bytes.to_vec());
     if has_pool {
-        rayon::spawn(work);
+        rayon::spawn(move || {
+            work();
+            post("finished");
+        });
     } else {
         work();
     }

@@ -32,6 +32,13 @@ describe("the engine may fail", () => {
     assert.equal(await page.alert(), "");
   });
 
+  onPage("to look at a run for hours: a thread that is done says so", async (page) => {
+    await changed((source) => source.replace("LOOK_MS = 250", "LOOK_MS = 1e7"), "www/reading.js")(page);
+    await page.give(named("twenty.safetensors", safetensors(Array.from({ length: 20 }, (_, i) => matrix(`layer.${i}.weight`, 32, 48, i)))));
+    await page.analyze();
+    assert.equal(await page.runStatus(), "complete");
+  });
+
   onPage("because the browser stops its worker: the page says so, and goes on with another", async (page) => {
     await page.give(named("many.safetensors", safetensors(Array.from({ length: 40 }, (_, i) => matrix(`layer.${i}.weight`, 320, 320, i)))));
     await page.hold(4 * 320 * 320, 12);

@@ -49,9 +49,10 @@ impl Gemm {
         column: usize,
         strips: usize,
     ) {
+        debug_assert!(strips == 1 || column.is_multiple_of(8), "octets are counted from the first column");
         let blocks = self.rows / ROWS;
-        // Spread over the steps of all whole blocks of the first strip.
-        let steps = (blocks * self.depth).max(1);
+        // Spread over the steps of all whole blocks of the first strips.
+        let steps = (blocks * strips * self.depth).max(1);
         let ahead_step = if column == 0 { self.ahead_length.div_ceil(steps) } else { 0 };
         if blocks > 0 {
             self.blocks::<I, L, VECTORS, ROWS>([0, column], [blocks, strips], ahead_step);
@@ -104,8 +105,8 @@ impl Gemm {
 /// How many steps of k ahead B is fetched: about 400 cycles.
 const PREFETCH: usize = 16;
 
-/// Register blocks of C, side by side and then one below the other. Out of line: a browser compiles a function anew only between two calls of it.
-/// And many to a call: where k is short, a call for each would take a tenth of the time.
+/// Register blocks of C, side by side and then one below the other. Out of line: a browser compiles a function anew only
+/// between two calls of it. And many to a call: where k is short, a call for each would take a tenth of the time.
 struct Blocks<L, const VECTORS: usize, const ROWS: usize> {
     /// One below the other.
     count: usize,

@@ -209,7 +209,7 @@ impl Analysis {
         next(&mut self.run)
     }
 
-    /// The bytes of a task, of all its parts one after another. With a pool this returns at once and the work is done beside it; without one it is done here.
+    /// The bytes of a task, of all its parts one after another. With a pool this returns at once, the work is done beside it, and the thread that did it posts `"finished"`; without one it is done here.
     pub fn submit(&mut self, task: usize, bytes: &Uint8Array) {
         submit(&self.run, task, bytes, self.has_pool);
     }

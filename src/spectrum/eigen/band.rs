@@ -335,10 +335,10 @@ impl Panels {
             let block = &mut left[start * step..(start + count) * step];
             // By eights, which divide every width: a browser copies and clears lengths it does not know beforehand by calls.
             for (v, line) in v.chunks_exact_mut(width).zip(block.chunks_exact_mut(step)) {
-                let (w, from) = line.split_at_mut(width);
+                let (w, panel) = line.split_at_mut(width);
                 let octets = v.as_chunks_mut::<8>().0.iter_mut().zip(w.as_chunks_mut::<8>().0);
-                for ((v, w), from) in octets.zip(from.as_chunks::<8>().0) {
-                    (*v, *w) = (*from, [0.0; 8]);
+                for ((v, w), panel) in octets.zip(panel.as_chunks::<8>().0) {
+                    (*v, *w) = (*panel, [0.0; 8]);
                 }
             }
             let y = &y[(TILE * i + start) * width..];

@@ -181,7 +181,9 @@ impl Group {
         depth: usize,
     ) -> [i32; CODE_PANEL] {
         let mut totals = [0i32; CODE_PANEL];
-        let capacity = self.right.len() / CODE_PANEL;
+        // Where the first word of every eighth column goes.
+        let step = self.right.len() / CODE_PANEL * strip;
+        let places: [usize; CODE_PANEL / 8] = std::array::from_fn(|octet| 8 * octet / strip * step + 8 * octet % strip);
         // Cleared once: a browser clears memory by a call, for every word that would be.
         let (mut lines, mut packed) = ([[0i8; CODE_PANEL]; GROUP], [0; CODE_PANEL]);
         for word in 0..depth.div_ceil(GROUP) {
@@ -204,10 +206,8 @@ impl Group {
                 packed[i] = word_of(codes);
             }
             // By eights, which divide every strip: a browser copies lengths it does not know beforehand by a call.
-            for (octet, words) in packed.as_chunks::<8>().0.iter().enumerate() {
-                let column = 8 * octet;
-                let place = (column / strip * capacity + word) * strip + column % strip;
-                if let Some(to) = self.right[place..].first_chunk_mut() {
+            for (words, place) in packed.as_chunks::<8>().0.iter().zip(places) {
+                if let Some(to) = self.right[place + word * strip..].first_chunk_mut() {
                     *to = *words;
                 }
             }

@@ -378,8 +378,8 @@ export class Controller {
   /** Stops what runs now; what is finished stays. */
   async cancel() {
     const { running } = this;
-    // A report is made now and then only: a worker that answers is asked for what came since the last.
-    if (running && running.what !== "analyze") await Promise.race([this.#connection.request("report").catch(() => {}), new Promise((resolve) => setTimeout(resolve, LAST_WORD_MS))]);
+    // News come now and then only: a worker that answers is asked for what was finished since.
+    if (running) await Promise.race([this.#connection.request("report").catch(() => {}), new Promise((resolve) => setTimeout(resolve, LAST_WORD_MS))]);
     if (running && running === this.running) this.#connection.renew();
   }
 

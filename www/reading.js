@@ -16,22 +16,24 @@ const LOOK_MS = 250;
  * @typedef {{bytes: Uint8Array} | {error: unknown}} Read
  */
 
-/** Wakes who waits for a task. */
-let wake = () => {};
+/** Wakes who waits for a task: a run, and a sample beside it. @type {Set<() => void>} */
+const resting = new Set();
 
 /** A thread of the engine has finished a task. */
 export function ring() {
-  wake();
+  for (const wake of resting) wake();
 }
 
 /** Until a task is finished, or for a while. @returns {Promise<void>} */
 function rest() {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, LOOK_MS);
-    wake = () => {
+    const wake = () => {
       clearTimeout(timer);
+      resting.delete(wake);
       resolve();
     };
+    const timer = setTimeout(wake, LOOK_MS);
+    resting.add(wake);
   });
 }
 
@@ -40,7 +42,7 @@ function rest() {
  * network that is gone ends the run, and so do requests that are still under way.
  * @param {{next(): Next, submit(task: number, bytes: Uint8Array): void, fail(task: number, message: string): void}} run
  * @param {Source[][]} sources the files of its models
- * @param {() => void} step after every step: takes what is finished
+ * @param {() => void} step takes what is finished, which makes room for more
  */
 export async function compute(run, sources, step) {
   const end = new AbortController();
@@ -48,7 +50,11 @@ export async function compute(run, sources, step) {
   const reading = [];
   try {
     for (;;) {
-      const next = run.next();
+      let next = run.next();
+      if (next.kind === "wait") {
+        step();
+        next = run.next();
+      }
       if (next.kind === "done") return;
       if (next.kind === "read") {
         const read = joined(next.parts, sources, end.signal).then((bytes) => ({ bytes }), (error) => ({ error }));
@@ -58,7 +64,6 @@ export async function compute(run, sources, step) {
       // What is finished is taken while the next bytes are still on their way.
       const read = await (reading.length > 0 ? Promise.race([reading[0].read, rest()]) : rest());
       if (read) give(run, reading.shift()?.task ?? 0, read);
-      step();
     }
   } finally {
     end.abort();

@@ -3,7 +3,7 @@
  * One thread of the pool, in place of wasm-bindgen-rayon's own script, whose messages it answers. Theirs is started from
  * a blob, which a content security policy would have to allow, and says nothing when its thread dies: the run would wait
  * for ever. This one reports it, and holds a lock of its own name while it lives, which tells the page that it is gone even
- * when the browser stopped it, or when its worker waits for it.
+ * when the browser stopped it, or when its worker waits for it. The engine posts "finished" from here after every task.
  */
 
 /** An error is on its way to the page for so long before the lock becomes free, which says less. */

@@ -12,8 +12,9 @@ import { compute, joined, ring } from "./reading.js";
 
 /** The comparison is computed at most this often while rows come in. */
 const COMPARISON_EVERY_MS = 1000;
-/** Rows are posted at most this often, sooner only in a run's first two seconds: each post costs the page a repaint, which a core that computes has to do. */
+/** Rows are posted at most this often, at first sooner: each post costs the page a repaint, which a core that computes has to do. */
 const NEWS_EVERY_MS = 1000;
+const FIRST_NEWS_MS = 100;
 
 /** The report of a comparison is posted so rarely that making it takes no more than this share of the time. */
 const REPORT_SHARE = 0.05;
@@ -26,7 +27,7 @@ const PART_MS = 15;
 let loading;
 /** The analysis or comparison that runs, if one does. @type {any} */
 let running = null;
-/** Tells what the comparison that runs has finished. */
+/** Tells what the run has finished. */
 let reportNow = () => {};
 /** The lock that this worker holds while it lives, and how many threads were made. */
 let alive = "";
@@ -46,7 +47,7 @@ async function load(threads) {
   return { wasm, threads: pooled ? threads : 1 };
 }
 
-/** The workers that initThreadPool makes. What goes wrong in one is an error of this worker too, unless it is handled here. */
+/** The workers that initThreadPool makes: they tell of each task that is finished. What goes wrong in one is an error of this worker too, unless it is handled here. */
 class Thread extends Worker {
   constructor() {
     super(new URL("./thread.js", import.meta.url), { type: "module", name: alive && lockOfThread(alive, made++) });
@@ -102,7 +103,7 @@ const requests = {
       const finished = analysis.take_finished();
       rows = rows.concat(finished.rows);
       const now = performance.now();
-      if (!last && now - told < pause(began)) return;
+      if (!last && now - told < pause(now - began)) return;
       Object.assign(news, { rows, progress: finished.progress });
       if (last || (rows.length > 0 && now - compared >= COMPARISON_EVERY_MS)) {
         news.comparison = analysis.comparison();
@@ -113,6 +114,7 @@ const requests = {
       rows = [];
       told = performance.now();
     };
+    reportNow = () => report(true);
     try {
       report(false, { head: analysis.head() }); // in one message with what is kept: the page never shows a run that lost it
       await compute(analysis, sources, () => report(false));
@@ -122,6 +124,7 @@ const requests = {
       throw error;
     } finally {
       running = null;
+      reportNow = () => {};
       release(analysis);
     }
   },
@@ -205,7 +208,7 @@ const requests = {
     await throughBoth(distances, [files, second], finished, tell);
   },
 
-  /** What the running comparison has finished is told now. */
+  /** What the run has finished is told now. */
   async report() {
     reportNow();
   },
@@ -275,9 +278,9 @@ const requests = {
   },
 };
 
-/** How long nothing is posted, in a run that began then: half of what has passed at first. @param {number} began */
-function pause(began) {
-  return Math.min(NEWS_EVERY_MS, (performance.now() - began) / 2);
+/** How long nothing is posted after a post, in a run that has gone on for so long. @param {number} passed */
+function pause(passed) {
+  return Math.min(NEWS_EVERY_MS, Math.max(FIRST_NEWS_MS, passed / 2));
 }
 
 /**
@@ -296,8 +299,8 @@ function openPairs(wasm, files, second, options, threads, reserved) {
  */
 async function throughBoth(work, sources, finished, tell) {
   running = work;
-  const began = performance.now();
-  let told = began;
+  const started = performance.now();
+  let told = started;
   let reported = told;
   let cost = 0;
   let rows = 0;
@@ -312,7 +315,7 @@ async function throughBoth(work, sources, finished, tell) {
     /** @type {Progress} */
     const progress = work.take_finished();
     const now = performance.now();
-    if (now - told < pause(began)) return;
+    if (now - told < pause(now - started)) return;
     told = now;
     if (progress.layers_done > rows && now - reported >= cost / REPORT_SHARE) report(progress, "cancelled");
     else tell({ progress });

@@ -33,7 +33,12 @@ describe("the engine may fail", () => {
   });
 
   onPage("to look at a run for hours: a thread that is done says so", async (page) => {
-    await changed((source) => source.replace("LOOK_MS = 250", "LOOK_MS = 1e7"), "www/reading.js")(page);
+    await changed((source) => {
+      const patient = source.replace("LOOK_MS = 250;", "LOOK_MS = 1e7;");
+      assert.notEqual(patient, source);
+      return patient;
+    }, "www/reading.js")(page);
+    assert.match(await page.text("#engine"), /with \d+ threads/);
     await page.give(named("twenty.safetensors", safetensors(Array.from({ length: 20 }, (_, i) => matrix(`layer.${i}.weight`, 32, 48, i)))));
     await page.analyze();
     assert.equal(await page.runStatus(), "complete");

@@ -144,7 +144,7 @@ describe("choosing settings and layers", () => {
     assert.equal(await page.text("#analyze"), "Analyze");
     const { rows, levels } = await report(page);
     assert.deepEqual([rows.length, levels.length], [80, 2]);
-  }, { options: { reducedMotion: "reduce" } }); // or what is clicked moves until the run is over
+  });
 
   onPage("layers whose rows are in view come first", async (page) => {
     await page.give(named("long.safetensors", safetensors(Array.from({ length: 60 }, (_, i) => matrix(`layer.${i}.weight`, 384, 384, i + 1)))));
@@ -168,7 +168,7 @@ describe("choosing settings and layers", () => {
     assert.ok(done <= 30, `the last layer came after ${done} of 60`);
     await page.page.click("#cancel");
     await page.settled();
-  }, { options: { reducedMotion: "reduce" } }); // or the row may be scrolled out of view again
+  });
 
   onPage("blocks from one to another", async (page) => {
     await page.give(transformer(8));

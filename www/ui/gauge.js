@@ -6,7 +6,7 @@ import { about, clock, whole } from "./numbers.js";
 /** Before this, the rate seen so far says little about the time left. */
 const MIN_SECONDS = 2;
 const MIN_FRACTION = 0.005;
-/** So often the time is told anew when nothing else is. */
+/** So often the time is told anew when nothing else is: more rarely than news come, each of which tells it. */
 const TICK_MS = 2000;
 /** A screen reader hears of the progress at these steps only. */
 const ANNOUNCED = 0.25;

@@ -29,7 +29,7 @@ export function runBar() {
     progress: shown.progress,
     /** At once: a glide would be half a second of frames, just when the engine begins. */
     toTop() {
-      element.scrollIntoView({ block: "start", behavior: "instant" });
+      element.scrollIntoView();
     },
     /** While an analysis runs: the settings are no longer those it was started with. */
     offerChange() {
